@@ -1,0 +1,3 @@
+"""WIRES: observe, decide, execute."""
+
+from __future__ import annotations

@@ -1,0 +1,184 @@
+"""Events: all that reaches the loop, as frozen records through one queue (design.md §3).
+
+A sender stamps what it sends with the epoch in which the cause was ordered; the loop drops answers of an earlier one where
+they concern authority (safety_rules.md §1.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from patroni.decision.actions import Action
+from patroni.decision.cluster import Cluster
+from patroni.decision.lease import Instant, Proof
+from patroni.decision.node import JobKind
+from patroni.decision.view import Answer, GuardState, LeaderHistory, Silent
+from patroni.postgres.request import Files, Monitoring
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSeen:
+    """A view of the store arrived: by read, by watch, or with a proof of the lock."""
+
+    cluster: Cluster
+    began: Instant  # before the request was sent; its age counts from here
+    is_linearizable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSilent:
+    """A read or the watch got no answer."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseSeen:
+    """The keeper's state changed: a proof, a refusal, a vanished lock, a silence, a new session."""
+
+    proof: Proof | None
+    session_proved: Instant | None  # when the last proved renewal of the session was sent
+    is_refused: bool = False
+    is_gone: bool = False
+    silent_since: Instant | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnWanted:
+    """The keeper asks for a turn: a loop that takes none in 2 s is hung and loses the lock (safety_rules.md §7.1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesSeen:
+    """The file worker looked at the data directory; None: it did not answer in its time."""
+
+    files: Files | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitoringSeen:
+    """The monitoring query answered; None: it did not."""
+
+    monitoring: Monitoring | None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerSeen:
+    """A peer answered, or did not."""
+
+    name: str
+    peer: Answer | Silent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistorySeen:
+    """A primary said its timeline and history, or that it is none."""
+
+    history: LeaderHistory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostmasterExited:
+    """The pidfd of the postmaster became readable."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalreceiverExited:
+    """The pidfd of the own walreceiver became readable: the leader may have fallen silent (safety_rules.md §9)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobMoved:
+    """The job began a phase."""
+
+    kind: JobKind
+    phase: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEnded:
+    """The job ended."""
+
+    kind: JobKind
+    is_ok: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainStepped:
+    """The effect worker goes on to the action with this index."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainEnded:
+    """The chain is over: all done, or `failed` was refused or got no answer and the rest is void."""
+
+    failed: Action | None = None
+    is_refusal: bool = False
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FenceSeen:
+    """The guard's state changed."""
+
+    state: GuardState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Woken:
+    """Somebody wants the loop to look again now: REST after a change, a finished worker."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signalled:
+    """A signal arrived: its number."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsChanged:
+    """File, environment or config key changed; the values are the config room's business."""
+
+    changes: Mapping[str, object] = field(default_factory=dict)
+
+
+Payload = (
+    ClusterSeen
+    | StoreSilent
+    | LeaseSeen
+    | TurnWanted
+    | FilesSeen
+    | MonitoringSeen
+    | PeerSeen
+    | HistorySeen
+    | PostmasterExited
+    | WalreceiverExited
+    | JobMoved
+    | JobEnded
+    | ChainStepped
+    | ChainEnded
+    | FenceSeen
+    | Woken
+    | Signalled
+    | SettingsChanged
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened."""
+
+    epoch: int
+    sent: Instant
+    payload: Payload

@@ -1,0 +1,3 @@
+"""patronictl: one file a command; rendering is pure."""
+
+from __future__ import annotations
