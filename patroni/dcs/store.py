@@ -13,15 +13,30 @@ from several threads at once; every method returns or raises within `timeout_s` 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeVar, cast
 
 from patroni.decision.cluster import Incarnation, Revision, SessionId, Token
+from patroni.decision.lease import Instant
 from patroni.decision.request import Request
 
 T = TypeVar("T")
+Clock = Callable[[], Instant]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """What a backend may derive its own limits from (contract/dcs.md §4.1); deadlines of requests are arguments."""
+
+    ttl_s: float = 30.0
+    loop_wait_s: float = 10.0
+    retry_timeout_s: float = 10.0
+
+
+class StoreConfigError(Exception):
+    """The store's section cannot be used; the message is one line that names the key, file or address."""
 
 
 class DcsUnavailable(Exception):
