@@ -117,7 +117,7 @@ class FailoverRequest:
 
     leader: str | None = None
     candidate: str | None = None  # None: any
-    scheduled_at: datetime | None = None  # None: now; otherwise with its zone
+    scheduled_at: datetime | None = None  # None: now; without a zone: unreadable, never due (§2.19a Z2)
     token: Token | None = None
 
     @property

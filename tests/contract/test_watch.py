@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 
 from patroni.dcs.store import DcsUnavailable, Delete, Snapshot, Write, perform
 from tests.contract.site import PATIENCE_S, TIMEOUT_S, Site, await_snapshot
@@ -113,10 +114,8 @@ def test_close_ends_a_wait(site: Site) -> None:
     ended = threading.Event()
 
     def wait() -> None:
-        try:
+        with suppress(DcsUnavailable):
             assert watcher.next(10 * PATIENCE_S) is None
-        except DcsUnavailable:
-            pass
         ended.set()
 
     threading.Thread(target=wait, daemon=True).start()

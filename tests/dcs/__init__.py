@@ -1,0 +1,1 @@
+"""Keys, values and coordination, on the reference store."""
