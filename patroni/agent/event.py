@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from patroni.decision.actions import Action
-from patroni.decision.cluster import Cluster
+from patroni.decision.actions import Action, JobAction
+from patroni.decision.cluster import Cluster, HistoryRow, PostgresState, Role, Timeline
 from patroni.decision.lease import Instant, Proof
-from patroni.decision.node import JobKind
 from patroni.decision.view import Answer, GuardState, LeaderHistory, Silent
 from patroni.postgres.request import Files, Monitoring
 
@@ -62,6 +61,8 @@ class MonitoringSeen:
     """The monitoring query answered; None: it did not."""
 
     monitoring: Monitoring | None
+    timeline: Timeline | None = None  # of IDENTIFY_SYSTEM, where it was asked for
+    local_history: tuple[HistoryRow, ...] | None = None  # where it was asked for
     detail: str = ""
 
 
@@ -93,18 +94,33 @@ class WalreceiverExited:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobMoved:
-    """The job began a phase."""
+class Noted:
+    """The job, or an effect, began a phase; state and role are what it leaves Postgres in, None: unchanged."""
 
-    kind: JobKind
     phase: str
+    state: PostgresState | None = None
+    role: Role | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobBegan:
+    """The background slot took a job."""
+
+    action: JobAction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberTouched:
+    """The member key was written, or not."""
+
+    is_ok: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEnded:
     """The job ended."""
 
-    kind: JobKind
+    action: JobAction
     is_ok: bool
     detail: str = ""
 
@@ -113,6 +129,7 @@ class JobEnded:
 class ChainStepped:
     """The effect worker goes on to the action with this index."""
 
+    number: int  # of the chain
     step: int
 
 
@@ -120,6 +137,7 @@ class ChainStepped:
 class ChainEnded:
     """The chain is over: all done, or `failed` was refused or got no answer and the rest is void."""
 
+    number: int  # of the chain
     failed: Action | None = None
     is_refusal: bool = False
     detail: str = ""
@@ -164,7 +182,9 @@ Payload = (
     | HistorySeen
     | PostmasterExited
     | WalreceiverExited
-    | JobMoved
+    | Noted
+    | JobBegan
+    | MemberTouched
     | JobEnded
     | ChainStepped
     | ChainEnded

@@ -7,7 +7,10 @@ requests (design.md §3). A driver sends the answer of a request or throws what 
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
+
+from patroni.decision.lease import Instant
 
 T = TypeVar("T")
 
@@ -24,3 +27,8 @@ Steps = Generator[Request[Any], Any, T]  # Any: each request carries the type of
 def ask(request: Request[T]) -> Steps[T]:
     """Yield one request and return its answer, with its type."""
     return cast(T, (yield request))
+
+
+@dataclass(frozen=True, slots=True)
+class ReadInstant(Request[Instant]):
+    """The clocks, now: asked before a renewal is sent, answered by the driver."""

@@ -8,9 +8,11 @@ process. Rules: safety_rules.md §3-5, fence_facts.md §4.
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Protocol
 
-from patroni.decision.lease import Instant, Proof
+from patroni.decision.lease import Instant, Proof, elapsed_s, fence_left_s
 from patroni.decision.view import GuardState
 
 
@@ -34,3 +36,70 @@ class Fence(Protocol):
 
     def step(self, now: Instant) -> float:
         """Do what is due now; return in how many seconds to be called again at the latest."""
+
+
+class InProcessFence:
+    """The fence inside the agent: SIGQUIT when the time has come, after 0.2 s the kill of fence_facts.md rule 19."""
+
+    KILL_AFTER_S = 0.2
+    IDLE_S = 3600.0
+
+    def __init__(self, quit_postgres: Callable[[], None], kill_postgres: Callable[[], None]) -> None:
+        """quit_postgres: send SIGQUIT, at once. kill_postgres: kill whatever is left; both may find nobody."""
+        self._quit = quit_postgres
+        self._kill = kill_postgres
+        self._lock = threading.Lock()
+        self._proof: Proof | None = None
+        self._is_over = False
+        self._quit_at: Instant | None = None
+        self._state = GuardState.IDLE
+
+    def arm(self, proof: Proof) -> bool:
+        """See `Fence`. A fence that is ending Postgres acknowledges nothing."""
+        with self._lock:
+            if self._quit_at is not None:
+                return False
+            self._proof, self._is_over, self._state = proof, False, GuardState.ARMED
+            return True
+
+    def renew(self, proof: Proof) -> None:
+        """See `Fence`."""
+        with self._lock:
+            if self._proof is None or self._is_over or proof.incarnation != self._proof.incarnation:
+                return
+            if proof.sent.boot_s > self._proof.sent.boot_s:
+                self._proof = proof
+
+    def end(self) -> None:
+        """See `Fence`."""
+        with self._lock:
+            self._is_over = self._state is GuardState.ARMED
+
+    def disarm(self) -> None:
+        """See `Fence`."""
+        with self._lock:
+            self._proof, self._is_over, self._quit_at, self._state = None, False, None, GuardState.IDLE
+
+    def state(self) -> GuardState:
+        """See `Fence`."""
+        return self._state
+
+    def step(self, now: Instant) -> float:
+        """See `Fence`. Effects are outside the lock, so that arming never waits for them."""
+        with self._lock:
+            if self._state is not GuardState.ARMED or self._proof is None:
+                return self.IDLE_S
+            left_s = 0.0 if self._is_over else fence_left_s(self._proof, now)
+            if left_s > 0:
+                return left_s
+            is_first = self._quit_at is None
+            self._quit_at = self._quit_at or now
+            kill_in_s = self.KILL_AFTER_S - elapsed_s(self._quit_at, now)
+            if kill_in_s <= 0:
+                self._state = GuardState.KILLED
+        if is_first:
+            self._quit()
+        if kill_in_s <= 0:
+            self._kill()
+            return self.IDLE_S
+        return kill_in_s

@@ -87,7 +87,9 @@ class ReadFiles(Request[Files]):
 
 @dataclass(frozen=True, slots=True)
 class ReadMonitoring(Request[Monitoring]):
-    """Run the monitoring query."""
+    """Run the monitoring query on a kept connection: the loop's own, or that of the REST API."""
+
+    is_for_rest: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,220 @@
+"""The agent: its threads around one loop, from start to end. What each does: design.md §3.
+
+The main thread takes turns; everything that happens reaches it through one queue, which a signal handler may use as well.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
+from types import FrameType
+from typing import Any
+
+from patroni.agent import clock, order
+from patroni.agent.answers import Answers, Clocks
+from patroni.agent.dispatch import Dispatcher, Driver, Parts, Peers
+from patroni.agent.event import Event, FenceSeen, Payload, PostmasterExited, SettingsChanged, Signalled
+from patroni.agent.exit_watch import ExitWatch
+from patroni.agent.lease_keeper import LeaseKeeper
+from patroni.agent.loop import Loop, Turn
+from patroni.agent.shared import Shared
+from patroni.agent.threads import KeeperThread, WatchThread
+from patroni.dcs.coordinator import Coordinator
+from patroni.dcs.store import Store
+from patroni.decision.cluster import Cluster
+from patroni.decision.lease import Instant
+from patroni.fence.client import InProcessFence
+from patroni.postgres.request import KillAll, PostgresError, SignalStop, StopMode
+from patroni.rest.config import RestConfig
+from patroni.rest.server import RestServer
+from patroni.rest.service import Ports
+from patroni.rest.snapshot import Snapshot
+
+logger = logging.getLogger(__name__)
+SIGNAL_S = 1.0
+KILL_S = 5.0
+CLOSE_S = 5.0
+NAPS = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What an agent is built from."""
+
+    name: str
+    scope: str
+    own_version: str
+    store: Store
+    coordinator: Coordinator
+    driver: Driver
+    peers: Peers
+    shared: Shared
+    rest: RestConfig
+    publication: Callable[[order.TouchMember], Any]
+    reconfigure: Callable[[Cluster | None, bool], None]  # a new view (or None), and whether files were asked to be read again
+
+
+class Agent:
+    """One running agent."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._queue: SimpleQueue[Event] = SimpleQueue()
+        self._status: int | None = None
+        self._exits = ExitWatch(lambda pid: self.post(PostmasterExited(pid=pid)))
+        fence = InProcessFence(self._quit_postgres, self._kill_postgres)
+        chance = random.Random()
+        settings = plan.shared.settings
+        self._keeper = LeaseKeeper(fence, ttl_s=settings.ttl_s, emit=self._post_of, chance=chance)
+        self._loop = Loop(plan.name, self._keeper, lambda: plan.shared.settings, clock.now(), chance=chance, guard=fence.state)
+        self._parts = Parts(
+            name=plan.name,
+            store=plan.store,
+            coordinator=plan.coordinator,
+            driver=plan.driver,
+            peers=plan.peers,
+            keeper=self._keeper,
+            fence=fence,
+            shared=plan.shared,
+            post=self.post,
+            facts=lambda: self._loop.observed.facts,
+            watch_exit=self._exits.watch,
+            publication=plan.publication,
+            leave=self._leave,
+        )
+        self._answers = Answers(self._parts, self._first_snapshot())
+        ports = Ports(
+            snapshot=self._answers.snapshot,
+            authority=self._answers.authority,
+            probe=self._answers.probe,
+            operations=self._answers,
+            clock=Clocks(),
+        )
+        self._rest = RestServer(plan.rest, ports)
+        self._seen_cluster: Cluster | None = None
+
+    def bind(self) -> None:
+        """Take the REST address; OSError names it if it is not ours to take."""
+        self._rest.bind()
+
+    def run(self) -> int:
+        """Run until a signal or a decision ends it; return the exit status."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        dispatcher = Dispatcher(self._parts)
+        keeper = KeeperThread(self._keeper, self._plan.coordinator, self._plan.store, self.post)
+        watch = WatchThread(self._keeper, self._plan.store, self._plan.coordinator.prefix, self.post)
+        keeper.start()
+        watch.start()
+        self._rest.start()
+        try:
+            self._take_turns(dispatcher)
+        finally:
+            self._rest.stop(1.0)
+            watch.close(1.0)
+            dispatcher.close(CLOSE_S)
+            keeper.close(CLOSE_S)
+            self._exits.close()
+            self._plan.store.close()
+        return self._status or 0
+
+    def post(self, payload: Payload) -> None:
+        """Put an event of now into the queue; from any thread, never blocks."""
+        self._post_of(self._keeper.epoch, payload)
+
+    # --- the loop's thread
+
+    def _take_turns(self, dispatcher: Dispatcher) -> None:
+        wake_at_s = clock.now().boot_s
+        while self._status is None:
+            events = self._arrived(max(0.0, wake_at_s - clock.now().boot_s))
+            try:
+                turn = self._turn(events)
+            except Exception:  # the loop's outermost frame: the lease is not renewed by a loop that cannot decide
+                logger.exception("a turn failed")
+                wake_at_s = clock.now().boot_s + 1.0
+                continue
+            wake_at_s = turn.wake_at_s
+            for wanted in turn.orders:
+                dispatcher.dispatch(wanted)
+
+    def _arrived(self, wait_s: float) -> list[Event]:
+        """Wait for the first event at most so long, then take all that is there."""
+        events: list[Event] = []
+        try:
+            events.append(self._queue.get(timeout=min(wait_s, NAPS)))
+            while True:
+                events.append(self._queue.get_nowait())
+        except Empty:
+            return events
+
+    def _turn(self, events: list[Event]) -> Turn:
+        is_reload = any(isinstance(happened.payload, SettingsChanged) for happened in events)
+        turn = self._loop.turn(clock.now(), clock.wall(), events)
+        cluster = turn.view.cluster
+        if is_reload or (cluster is not None and cluster is not self._seen_cluster):
+            self._seen_cluster = cluster
+            self._plan.reconfigure(cluster, is_reload)
+        self._answers.publish(self._snapshot(turn), is_giving_up=turn.is_giving_up)
+        return turn
+
+    def _first_snapshot(self) -> Snapshot:
+        now = clock.now()
+        settings = self._plan.shared.settings
+        return Snapshot(
+            scope=self._plan.scope,
+            own_version=self._plan.own_version,
+            node=self._loop.observed.node(now, settings),
+            settings=settings,
+            next_run=now,
+        )
+
+    def _snapshot(self, turn: Turn) -> Snapshot:
+        observed = self._loop.observed
+        seen = observed.cluster_began
+        wall_s = turn.view.wall.timestamp()
+        next_run = Instant(boot_s=turn.wake_at_s, raw_s=clock.now().raw_s + max(0.0, turn.wake_at_s - turn.view.now_s))
+        return replace(
+            self._first_snapshot(),
+            node=turn.view.node,
+            monitoring=observed.monitoring,
+            cluster=observed.cluster,
+            cluster_seen=seen,
+            dcs_last_seen_s=int(wall_s - (turn.view.cluster_age_s or 0.0)) if seen is not None else 0,
+            failsafe=observed.cluster.failsafe if observed.cluster is not None else {},
+            guard=observed.guard,
+            next_run=next_run,
+            decisions=tuple(f"{record.at.isoformat()} {record.because}" for record in self._loop.journal.records()[-20:]),
+            chain=str(turn.view.chain.code) if turn.view.chain is not None else None,
+        )
+
+    # --- other threads and signals
+
+    def _post_of(self, epoch: int, payload: Payload) -> None:
+        self._queue.put(Event(epoch=epoch, sent=clock.now(), payload=payload))
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        payload: Payload = SettingsChanged() if number == signal.SIGHUP else Signalled(number=number)
+        self._queue.put(Event(epoch=0, sent=clock.now(), payload=payload))
+
+    def _leave(self, status: int) -> None:
+        self._status = status
+
+    def _quit_postgres(self) -> None:
+        """SIGQUIT for the fence; runs on the keeper's thread."""
+        self._end_postgres(SignalStop(StopMode.IMMEDIATE), SIGNAL_S)
+
+    def _kill_postgres(self) -> None:
+        """The kill for the fence; runs on the keeper's thread."""
+        self._end_postgres(KillAll(), KILL_S)
+
+    def _end_postgres(self, request: SignalStop | KillAll, timeout_s: float) -> None:
+        try:
+            self._plan.driver.perform(request, timeout_s)
+        except PostgresError as error:
+            self.post(FenceSeen(state=self._parts.fence.state()))
+            logger.error("fence: %s", error)

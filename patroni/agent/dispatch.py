@@ -1,0 +1,355 @@
+"""Dispatch: the loop's orders to the agent's threads, and what they answer back as events.
+
+Each order goes to the lane that may block for it: effects (the chain), job, files, workers. Nothing here decides anything.
+Threads and their duties: design.md §3.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from patroni.agent import clock, event, order
+from patroni.agent import request as own
+from patroni.agent.event import Event, Payload
+from patroni.agent.execute import Context, effects
+from patroni.agent.job import kind_of, work
+from patroni.agent.lane import Lane
+from patroni.agent.lease_keeper import LeaseKeeper
+from patroni.agent.order import Order
+from patroni.agent.perform import FAILURES, drive, limit_s
+from patroni.agent.request import Void
+from patroni.agent.shared import Shared
+from patroni.dcs.coordinator import Coordinator
+from patroni.dcs.store import Refused, Store, perform
+from patroni.decision.actions import JobAction
+from patroni.decision.lease import Instant, elapsed_s
+from patroni.decision.node import Process
+from patroni.decision.request import ReadInstant, Request
+from patroni.decision.view import Answer, LeaderHistory, Silent
+from patroni.fence.client import Fence
+from patroni.postgres import request as pg
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+FILES_S = 10.0
+QUERY_S = 2.5
+HISTORY_S = 5.0
+DROP_S = 5.0
+
+
+class Driver(Protocol):
+    """The local Postgres."""
+
+    def perform(self, request: Request[T], timeout_s: float) -> T:
+        """Carry out one request within its time."""
+
+    def cancel(self) -> None:
+        """End the tool or the wait of the job under way."""
+
+    def resume(self) -> None:
+        """Let the next job run again after a `cancel`."""
+
+
+class Peers(Protocol):
+    """The other agents."""
+
+    def ask_peer(self, api_url: str, timeout_s: float = 2.0) -> Answer | Silent:
+        """Ask one member for its status."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What an agent is made of."""
+
+    name: str
+    store: Store
+    coordinator: Coordinator
+    driver: Driver
+    peers: Peers
+    keeper: LeaseKeeper
+    fence: Fence
+    shared: Shared
+    post: Callable[[Payload], None]  # an event of now to the loop's queue
+    facts: Callable[[], int]  # version of the election's facts now
+    watch_exit: Callable[[int], None]  # tell `PostmasterExited` when this pid ends
+    publication: Callable[[order.TouchMember], Any]  # what stands under the member key
+    leave: Callable[[int], None]
+
+
+class Dispatcher:
+    """See the module. `dispatch` is called by the loop's thread and returns at once."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._effects = Lane("effects")
+        self._job = Lane("job")
+        self._files = Lane("files")
+        self._workers = Lane("worker", 4)
+        self._job_lock = threading.Lock()
+        self._running: JobAction | None = None  # the job in the slot
+        self._is_cancelled = False
+        self._is_hurried = False
+
+    def dispatch(self, wanted: Order) -> None:
+        """Hand one order to whoever carries it out."""
+        match wanted:
+            case order.StartChain():
+                self._effects.do(lambda: self._run_chain(wanted))
+            case order.StartJob(action=action):
+                self._cancel_job()
+                self._take_slot(action)
+            case order.CancelRunningJob():
+                self._cancel_job()
+            case order.HurryJob():
+                self._is_hurried = True
+            case order.DisarmFence():
+                self._parts.fence.disarm()
+            case order.Leave(status=status):
+                self._parts.leave(status)
+            case _:
+                self._look(wanted)
+
+    def close(self, timeout_s: float) -> None:
+        """End the threads; what is under way is cancelled."""
+        self._cancel_job()
+        for lane in (self._effects, self._job, self._files, self._workers):
+            lane.close(timeout_s / 4)
+
+    # --- chains
+
+    def _run_chain(self, wanted: order.StartChain) -> None:
+        parts = self._parts
+        context = Context(coordinator=parts.coordinator, shared=parts.shared, is_primary=wanted.is_primary)
+        runner = ChainRunner(parts, wanted, clock.now(), self._take_slot)
+        for step, action in enumerate(wanted.actions):
+            parts.post(event.ChainStepped(number=wanted.number, step=step))
+            logger.debug("begin %s", action)
+            try:
+                drive(effects(action, context), runner.perform)
+            except FAILURES as failure:
+                logger.info("%s had no effect: %s", type(action).__name__, failure)
+                is_refusal = isinstance(failure, Refused | Void)
+                ended = event.ChainEnded(number=wanted.number, failed=action, is_refusal=is_refusal, detail=str(failure))
+                parts.post(ended)
+                return
+            logger.debug("done %s", action)
+        parts.post(event.ChainEnded(number=wanted.number))
+
+    # --- the job
+
+    def _take_slot(self, action: JobAction) -> None:
+        """Put a job into the slot; one that is being cancelled ends before it begins."""
+        with self._job_lock:
+            if self._running is not None and not self._is_cancelled:
+                raise Void(f"busy: {kind_of(self._running)[0]}")
+        self._parts.post(event.JobBegan(action=action))
+        self._job.do(lambda: self._run_job(action))
+
+    def _run_job(self, action: JobAction) -> None:
+        with self._job_lock:
+            self._running, self._is_cancelled, self._is_hurried = action, False, False
+        self._parts.driver.resume()
+        ended = event.JobEnded(action=action, is_ok=True)
+        try:
+            drive(work(action), self._perform_job)
+        except FAILURES as failure:
+            logger.warning("%s failed: %s", kind_of(action)[0], failure)
+            ended = event.JobEnded(action=action, is_ok=False, detail=str(failure))
+        finally:
+            with self._job_lock:
+                self._running = None
+            self._parts.post(ended)
+
+    def _cancel_job(self) -> None:
+        with self._job_lock:
+            if self._running is None:
+                return
+            self._is_cancelled = True
+        self._parts.driver.cancel()
+
+    def _perform_job(self, request: Request[Any]) -> Any:  # each request carries the type of its own answer
+        if self._is_cancelled:
+            raise Void("cancelled")
+        parts = self._parts
+        match request:
+            case own.Note(phase, state, role):
+                logger.info("%s", phase)
+                parts.post(event.Noted(phase=phase, state=state, role=role))
+                return None
+            case own.IsHurried():
+                return self._is_hurried
+            case own.ReadLease():
+                return parts.keeper.lease(clock.now())
+            case own.ArmFence(proof):
+                return parts.fence.arm(proof)
+            case pg.Launch():
+                pid = parts.driver.perform(request, limit_s(request))
+                parts.watch_exit(pid)
+                return pid
+            case _:
+                return parts.driver.perform(request, limit_s(request))
+
+    # --- looks
+
+    def _look(self, wanted: Order) -> None:
+        match wanted:
+            case order.LookAtFiles():
+                self._files.do(self._look_at_files)
+            case order.QueryPostgres():
+                self._workers.do(lambda: self._query(wanted))
+            case order.ReadStore():
+                self._workers.do(lambda: self._read_store(wanted))
+            case order.AskPeer():
+                self._workers.do(lambda: self._ask_peer(wanted))
+            case order.AskLeaderHistory():
+                self._workers.do(lambda: self._ask_history(wanted))
+            case order.TouchMember():
+                self._workers.do(lambda: self._touch(wanted))
+            case _:
+                raise AssertionError(wanted)
+
+    def _look_at_files(self) -> None:
+        try:
+            files = self._parts.driver.perform(pg.ReadFiles(), FILES_S)
+        except FAILURES as failure:
+            logger.warning("the data directory does not answer: %s", failure)
+            self._parts.post(event.FilesSeen(files=None))
+            return
+        if files.process is Process.ALIVE and files.postmaster_pid is not None:
+            self._parts.watch_exit(files.postmaster_pid)
+        self._parts.post(event.FilesSeen(files=files))
+
+    def _query(self, wanted: order.QueryPostgres) -> None:
+        driver = self._parts.driver
+        try:
+            monitoring = driver.perform(pg.ReadMonitoring(), QUERY_S)
+            timeline = driver.perform(pg.ReadLocalTimeline(), QUERY_S) if wanted.asks_timeline else None
+            history = None
+            if wanted.history_of is not None:
+                history = driver.perform(pg.ReadLocalHistory(wanted.history_of), QUERY_S)
+        except FAILURES as failure:
+            logger.debug("the monitoring query got no answer: %s", failure)
+            self._parts.post(event.MonitoringSeen(monitoring=None, detail=str(failure)))
+            return
+        if monitoring.walreceiver_pid is not None:
+            self._parts.watch_exit(monitoring.walreceiver_pid)
+        self._parts.post(event.MonitoringSeen(monitoring=monitoring, timeline=timeline, local_history=history))
+
+    def _read_store(self, wanted: order.ReadStore) -> None:
+        parts, began = self._parts, clock.now()
+        try:
+            cluster = drive(parts.coordinator.read(is_linearizable=wanted.is_linearizable), self._store_performer())
+        except FAILURES as failure:
+            parts.post(event.StoreSilent(detail=str(failure)))
+            return
+        parts.keeper.saw(cluster)
+        parts.post(event.ClusterSeen(cluster=cluster, began=began, is_linearizable=wanted.is_linearizable))
+
+    def _ask_peer(self, wanted: order.AskPeer) -> None:
+        self._parts.post(event.PeerSeen(name=wanted.name, peer=self._parts.peers.ask_peer(wanted.api_url)))
+
+    def _ask_history(self, wanted: order.AskLeaderHistory) -> None:
+        try:
+            said = self._parts.driver.perform(pg.AskRemoteHistory(wanted.conn_url), HISTORY_S)
+        except FAILURES as failure:
+            logger.info("%s does not say its history: %s", wanted.member, failure)
+            history = LeaderHistory(member=wanted.member, age_s=0.0, is_primary=False)
+        else:
+            history = LeaderHistory(
+                member=wanted.member, age_s=0.0, is_primary=said.is_primary, timeline=said.timeline, rows=said.rows
+            )
+        self._parts.post(event.HistorySeen(history=history))
+
+    def _touch(self, wanted: order.TouchMember) -> None:
+        parts = self._parts
+        session = parts.keeper.session
+        is_ok = False
+        if session is not None:
+            try:
+                drive(parts.coordinator.touch_member(session.id, parts.publication(wanted)), self._store_performer())
+                is_ok = True
+            except FAILURES as failure:
+                logger.warning("the member key was not written: %s", failure)
+        parts.post(event.MemberTouched(is_ok=is_ok))
+
+    def _store_performer(self) -> Callable[[Request[Any]], Any]:
+        return StorePerformer(self._parts.store, clock.now(), self._parts.shared.settings.retry_timeout_s).perform
+
+
+class StorePerformer:
+    """Carries out the store's requests of one operation, all within one deadline."""
+
+    def __init__(self, store: Store, began: Instant, budget_s: float) -> None:
+        self._store = store
+        self._began = began
+        self._budget_s = budget_s
+
+    def perform(self, request: Request[Any]) -> Any:  # each request carries the type of its own answer
+        """Carry out one request in what is left of the time."""
+        if isinstance(request, ReadInstant):
+            return clock.now()
+        left_s = max(0.05, self._budget_s - elapsed_s(self._began, clock.now()))
+        return perform(self._store, request, left_s)
+
+
+class ChainRunner:
+    """Carries out the requests of one chain, none of them after a newer epoch has begun."""
+
+    def __init__(self, parts: Parts, wanted: order.StartChain, began: Instant, take_slot: Callable[[JobAction], None]) -> None:
+        self._parts = parts
+        self._wanted = wanted
+        self._epoch = wanted.epoch
+        self._began = began
+        self._take_slot = take_slot
+        self._store = StorePerformer(parts.store, began, parts.shared.settings.retry_timeout_s)
+
+    def perform(self, request: Request[Any]) -> Any:  # each request carries the type of its own answer
+        """Carry out one request; raise `Void` if the chain has been voided."""
+        parts = self._parts
+        if parts.keeper.epoch != self._epoch:
+            raise Void("a newer epoch has begun")
+        match request:
+            case own.ReadLease():
+                return parts.keeper.lease(clock.now())
+            case own.ReadFactsAge():
+                is_same = parts.facts() == self._wanted.facts
+                return elapsed_s(self._began, clock.now()) if is_same else None
+            case own.ReadSession():
+                if parts.keeper.session is None:
+                    raise Void("no session is open")
+                return parts.keeper.session
+            case own.TakeLock(proof):
+                self._epoch = parts.keeper.take(proof, if_epoch=self._epoch)
+                return None
+            case own.DropLock():
+                self._epoch = parts.keeper.begin_drop()
+                if not parts.keeper.await_dropped(DROP_S):
+                    raise Void("the keeper's last answer did not come")
+                return None
+            case _:
+                return self._perform_rest(request)
+
+    def _perform_rest(self, request: Request[Any]) -> Any:
+        parts = self._parts
+        match request:
+            case own.ArmFence(proof):
+                return parts.fence.arm(proof)
+            case own.BeginJob(action):
+                self._take_slot(action)
+                return None
+            case own.Note(phase, state, role):
+                parts.post(event.Noted(phase=phase, state=state, role=role))
+                return None
+            case _ if type(request).__module__ == pg.__name__:
+                return parts.driver.perform(request, limit_s(request))
+            case _:
+                return self._store.perform(request)
+
+
+def event_of(payload: Payload, epoch: int) -> Event:
+    """Stamp a payload with the time and the epoch of authority."""
+    return Event(epoch=epoch, sent=clock.now(), payload=payload)

@@ -1,0 +1,183 @@
+"""Execute: the effects of a decision as generators of requests, each with its preconditions in the step of the effect.
+
+No policy: who may lead is decided in `decision/`. A precondition that does not hold raises `Void`, a "no" of the store
+`Refused`, a silence `DcsUnavailable`, a failure of Postgres `PostgresError`; each ends the chain, and the loop goes round.
+The table: safety_rules.md §6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never, cast
+
+from patroni.agent.loop import JOBS
+from patroni.agent.request import (
+    ArmFence,
+    BeginJob,
+    DropLock,
+    Note,
+    ReadFactsAge,
+    ReadLease,
+    ReadSession,
+    TakeLock,
+    Void,
+)
+from patroni.agent.shared import Shared
+from patroni.dcs.coordinator import Coordinator, Won
+from patroni.dcs.store import LockRef
+from patroni.decision import actions as act
+from patroni.decision.actions import Action, JobAction
+from patroni.decision.cluster import Role, Status
+from patroni.decision.lease import Lease, Proof
+from patroni.decision.request import Steps, ask
+from patroni.postgres import request as pg
+
+FACTS_S = 3.0  # how old what the election was judged on may be
+ENOUGH_S = 1.0  # of lease for an effect that must not come after its end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What every effect of a chain may use."""
+
+    coordinator: Coordinator
+    shared: Shared
+    is_primary: bool  # whether Postgres was a running primary when this was decided
+
+
+def chain(actions: tuple[Action, ...], context: Context) -> Steps[None]:
+    """Carry out a chain in its order; `Note` tells how far it came."""
+    for action in actions:
+        yield from effects(action, context)
+
+
+def effects(action: Action, context: Context) -> Steps[None]:
+    """Carry out one action."""
+    if isinstance(action, JOBS):
+        yield from ask(BeginJob(cast(JobAction, action)))
+        return
+    match action:
+        case act.AcquireLock() | act.AdoptLock() | act.ReleaseLock():
+            yield from _lock(action, context)
+        case act.Promote() | act.Follow() | act.ResumeReplay() | act.Checkpoint() | act.SyncSlots():
+            yield from _postgres(action, context)
+        case _:
+            yield from _store(action, context)
+
+
+# --- the lock
+
+
+def _lock(action: act.AcquireLock | act.AdoptLock | act.ReleaseLock, context: Context) -> Steps[None]:
+    match action:
+        case act.AcquireLock():
+            yield from _acquire(context)
+        case act.AdoptLock():
+            yield from _adopt(action, context)
+        case act.ReleaseLock():
+            yield from ask(DropLock())
+            yield from context.coordinator.release(action.token, action.lsn)
+        case _:
+            assert_never(action)
+
+
+def _acquire(context: Context) -> Steps[None]:
+    yield from _check_facts()
+    session = yield from ask(ReadSession())
+    won = yield from context.coordinator.acquire(session)
+    yield from _take(won, context)
+
+
+def _adopt(action: act.AdoptLock, context: Context) -> Steps[None]:
+    yield from _check_facts()
+    session = yield from ask(ReadSession())
+    won = yield from context.coordinator.adopt(session, action.token, action.incarnation)
+    yield from _take(won, context)
+
+
+def _take(won: Won, context: Context) -> Steps[None]:
+    """Keep the lock from now on; a running primary is guarded from the same moment."""
+    yield from ask(TakeLock(won.proof))
+    if context.is_primary and not (yield from ask(ArmFence(won.proof))):
+        raise Void("the guard did not acknowledge")
+
+
+def _check_facts() -> Steps[None]:
+    age_s = yield from ask(ReadFactsAge())
+    if age_s is None or age_s > FACTS_S:
+        raise Void("the facts of the election have changed")
+
+
+def _held(at_least_s: float) -> Steps[tuple[Lease, Proof]]:
+    """Return the lease if so much of it is left."""
+    lease = yield from ask(ReadLease())
+    if lease.proof is None or not lease.is_held or lease.left_s < at_least_s:
+        raise Void("too little of the lease is left")
+    return lease, lease.proof
+
+
+# --- Postgres
+
+
+def _postgres(
+    action: act.Promote | act.Follow | act.ResumeReplay | act.Checkpoint | act.SyncSlots, context: Context
+) -> Steps[None]:
+    match action:
+        case act.Promote():
+            yield from _promote(context)
+        case act.Follow(upstream=upstream):
+            yield from ask(pg.WriteConfiguration(is_standby=True, upstream=upstream))
+            yield from ask(pg.Reload())
+        case act.ResumeReplay():
+            yield from ask(pg.ResumeReplay())
+        case act.Checkpoint():
+            yield from ask(pg.RunCheckpoint(within_s=context.shared.settings.loop_wait_s * 3))
+        case act.SyncSlots(create=create, drop=drop):
+            yield from ask(pg.ChangeSlots(create=create, drop=drop))
+        case _:
+            assert_never(action)
+
+
+def _promote(context: Context) -> Steps[None]:
+    """Arm the guard, then signal. The lease is looked at again after arming: both took time."""
+    needed_s = max(2.0, context.shared.settings.ttl_s / 4)
+    _, proof = yield from _held(needed_s)
+    if not (yield from ask(ArmFence(proof))):
+        raise Void("the guard did not acknowledge")
+    yield from _held(needed_s)
+    yield from ask(pg.SignalPromote())
+    yield from ask(Note("promotion signalled", role=Role.PROMOTED))
+
+
+# --- the store
+
+
+def _store(action: Action, context: Context) -> Steps[None]:
+    coordinator = context.coordinator
+    match action:
+        case act.ClaimInitialize():
+            yield from coordinator.claim_initialize()
+        case act.WriteInitialize(system_id=system_id, is_new=is_new):
+            yield from coordinator.write_initialize(system_id, is_new=is_new)
+        case act.CancelInitialize():
+            yield from coordinator.cancel_initialize()
+        case act.WriteConfig():
+            yield from coordinator.write_config(context.shared.dynamic_configuration)
+        case act.ClearFailover(token=token):
+            yield from coordinator.clear_failover(token)
+        case act.WriteStatus(status=status):
+            yield from _write_status(status, coordinator)
+        case act.WriteHistory(rows=rows):
+            _, proof = yield from _held(ENOUGH_S)
+            yield from coordinator.write_history(rows, under=_lock_ref(proof, coordinator))
+        case _:
+            raise Void(f"{type(action).__name__} is not an effect")
+
+
+def _write_status(status: Status, coordinator: Coordinator) -> Steps[None]:
+    _, proof = yield from _held(ENOUGH_S)
+    yield from coordinator.write_status(status, under=_lock_ref(proof, coordinator))
+
+
+def _lock_ref(proof: Proof, coordinator: Coordinator) -> LockRef:
+    return LockRef(key=coordinator.leader_key, incarnation=proof.incarnation)

@@ -1,0 +1,313 @@
+"""The lease keeper: renews the session on every node, and with it the proof of the lock while we lead.
+
+Promise: the lease never outlives what the store granted, because each deadline counts from before its request was sent; a
+refusal ends it in the thread that sees it; a loop that takes no turn loses the lock within ttl. Mechanism: this object
+holds one immutable state, replaced under a lock that nobody holds across a system call; `step` says what to do and for how
+long to wait, a thin runner does it. Not promised: that the lock is taken anew when it vanished; only `AcquireLock` creates
+(safety_rules.md §1-3, 7).
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from patroni.agent.event import LeaseSeen, Payload, TurnWanted
+from patroni.dcs.store import Refusal, Session
+from patroni.decision.cluster import Cluster, Revision, Token
+from patroni.decision.lease import (
+    Instant,
+    Lease,
+    Proof,
+    elapsed_s,
+    fence_left_s,
+    lease_left_s,
+    renewal_period_s,
+)
+from patroni.fence.client import Fence
+
+LONGEST_TRY_S = 3.0
+SHORTEST_TRY_S = 0.05
+LOOK_S = 0.25  # with a lock look at least so often: a wait does not count suspend, the lease does (safety_rules.md §3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewal:
+    """One renewal to be sent now; its answer names it again, so that an answer of an earlier epoch is known."""
+
+    epoch: int
+    session: Session | None  # None: open a new one
+    proof: Proof | None  # the lock to be proved with it; None: the session only
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What the keeper's runner does next: send a renewal, or wait so long for a call or the time."""
+
+    renewal: Renewal | None = None
+    wait_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Keeping:
+    epoch: int = 0
+    session: Session | None = None
+    session_sent: Instant | None = None  # of the last good renewal
+    proof: Proof | None = None
+    is_refused: bool = False
+    is_gone: bool = False
+    silent_since: Instant | None = None
+    due: Instant | None = None  # None: at once
+    failures: int = 0
+    turn_asked: Instant | None = None
+    has_turned: bool = False
+    is_withheld: bool = False  # the last decision was against leading
+    is_in_flight: bool = False  # a renewal with the lock is under way
+    ttl_s: float = 30.0
+
+
+class LeaseKeeper:
+    """See the module. `step`, `renewed`, `refused` and `silent` belong to the keeper's thread, the rest to any."""
+
+    def __init__(self, fence: Fence, *, ttl_s: float, emit: Callable[[int, Payload], None], chance: random.Random) -> None:
+        """emit: takes the epoch and what happened; must not block. chance: for the jitter after an outage."""
+        self._fence = fence
+        self._emit = emit
+        self._chance = chance
+        self._state = _Keeping(ttl_s=ttl_s)
+        self._stepped = self._state  # as the last step left it: a change since then ends a wait
+        self._changed = threading.Condition()
+
+    # --- the keeper's thread
+
+    def step(self, now: Instant) -> Order:
+        """Do what is due and say what to do next; never waits itself."""
+        self._expire(now)
+        fence_wait_s = self._fence.step(now)
+        wants_turn = False
+        with self._changed:
+            state = self._state
+            due_in_s = 0.0 if state.due is None else -elapsed_s(state.due, now)
+            look_s = min(fence_wait_s, LOOK_S) if state.proof is not None else fence_wait_s
+            if due_in_s > 0:
+                order = Order(wait_s=min(due_in_s, look_s))
+            elif state.proof is not None and (state.is_withheld or not state.has_turned):
+                wants_turn = not state.is_withheld and state.turn_asked is None
+                if wants_turn:
+                    self._state = replace(state, turn_asked=now)
+                order = Order(wait_s=look_s)  # a loop that is hung is never asked twice: the lease runs out
+            else:
+                order = self._renewal(state, fence_wait_s)
+            self._stepped = self._state
+        if wants_turn:
+            self._emit(state.epoch, TurnWanted())
+        return order
+
+    def _renewal(self, state: _Keeping, fence_wait_s: float) -> Order:
+        timeout_s = max(SHORTEST_TRY_S, min(LONGEST_TRY_S, fence_wait_s))
+        proof = None if state.is_gone else state.proof
+        self._state = replace(state, is_in_flight=proof is not None, turn_asked=None, has_turned=False)
+        return Order(renewal=Renewal(epoch=state.epoch, session=state.session, proof=proof, timeout_s=timeout_s))
+
+    def renewed(
+        self, renewal: Renewal, session: Session, sent: Instant, lock: tuple[Token, Revision | None] | None, now: Instant
+    ) -> None:
+        """The store renewed the session and, where asked, proved the lock (its token and revision now).
+
+        sent: taken before the request. An answer of an earlier epoch proves nothing about the lock.
+        """
+        with self._changed:
+            state = replace(self._state, is_in_flight=False, failures=0, silent_since=None, session=session, session_sent=sent)
+            state = replace(state, due=_later(sent, renewal_period_s(session.ttl_s)))
+            if lock is not None and renewal.proof is not None and renewal.epoch == state.epoch:
+                proof = replace(renewal.proof, sent=sent, ttl_s=session.ttl_s, token=lock[0], revision=lock[1])
+                state = replace(state, proof=proof)
+            elif state.proof is not None and not state.is_gone:
+                state = replace(state, due=None, has_turned=True)  # a lock of a newer epoch is not proved yet: at once
+            self._replace(state)
+            proof_now = self._state.proof
+        if proof_now is not None:
+            self._fence.renew(proof_now)
+        self._tell()
+
+    def refused(self, renewal: Renewal, why: Refusal, detail: str, now: Instant) -> None:
+        """The store said no. Somebody else's lock ends the lease here and now; a vanished one or session does not."""
+        with self._changed:
+            state = replace(self._state, is_in_flight=False, silent_since=None, due=None)
+            is_current = renewal.epoch == state.epoch and state.proof is not None
+            if why is Refusal.SESSION_GONE:
+                state = replace(state, session=None, session_sent=None, is_gone=is_current or state.is_gone)
+            elif is_current and why is Refusal.GONE:
+                state = replace(state, is_gone=True)
+            elif is_current and why is Refusal.NOT_OURS:
+                state = replace(state, proof=None, is_refused=True, epoch=state.epoch + 1)
+            else:  # DENIED, or an answer to an earlier epoch: nothing ends by it, the lease runs on our own clock.
+                state = replace(state, due=_later(now, 1.0))
+            self._replace(state)
+            is_over = state.is_refused and is_current
+        if is_over:
+            self._fence.end()
+            self._fence.step(now)
+        self._tell(detail)
+
+    def silent(self, renewal: Renewal, detail: str, now: Instant) -> None:
+        """No answer: nothing is known, the lease runs on. The next try comes soon, a non-leader's with jitter."""
+        with self._changed:
+            state = self._state
+            pause_s = min(0.1 * 2**state.failures, 1.0)
+            if state.proof is None:
+                pause_s += self._chance.uniform(0.0, 1.0)
+            self._replace(
+                replace(
+                    state,
+                    is_in_flight=False,
+                    failures=min(state.failures + 1, 8),
+                    silent_since=state.silent_since or now,
+                    due=_later(now, pause_s),
+                    has_turned=renewal.proof is not None,  # the turn just taken covers the repetition
+                )
+            )
+        self._tell(detail)
+
+    def wait(self, wait_s: float) -> None:
+        """Wait for a call from another thread, at most so long."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._state is not self._stepped, max(0.0, wait_s))
+
+    # --- any thread
+
+    def lease(self, now: Instant) -> Lease:
+        """Return the lease at this moment; a lease whose fence time has come is over here already."""
+        state = self._state
+        proof = state.proof
+        if proof is not None and fence_left_s(proof, now) <= 0:
+            proof = None
+        return Lease(
+            epoch=state.epoch,
+            proof=proof,
+            left_s=lease_left_s(proof, now) if proof else 0.0,
+            is_refused=state.is_refused,
+            is_gone=state.is_gone,
+            session_age_s=elapsed_s(state.session_sent, now) if state.session_sent else None,
+            silent_s=elapsed_s(state.silent_since, now) if state.silent_since else 0.0,
+        )
+
+    @property
+    def session(self) -> Session | None:
+        """The session that keys hang on; None: none is open."""
+        return self._state.session
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of authority that runs now."""
+        return self._state.epoch
+
+    def saw(self, cluster: Cluster) -> None:
+        """A view arrived: one newer than the lock that names another leader ends the lease at once (§1.7).
+
+        A store without revisions tells nothing here: its proofs do.
+        """
+        with self._changed:
+            proof, seen = self._state.proof, cluster.revision
+            is_newer = proof is not None and proof.revision is not None and seen is not None and seen > proof.revision
+            if not is_newer or cluster.leader is None or proof is None:
+                return
+            if cluster.leader.incarnation == proof.incarnation:
+                return
+            self._replace(replace(self._state, proof=None, is_refused=True, epoch=self._state.epoch + 1))
+        self._fence.end()
+        self._tell("another node holds the lock")
+
+    def begin_epoch(self) -> int:
+        """Begin a new epoch of authority: answers that are under way prove nothing any more."""
+        with self._changed:
+            self._replace(replace(self._state, epoch=self._state.epoch + 1))
+            return self._state.epoch
+
+    def take(self, proof: Proof, *, if_epoch: int) -> int:
+        """Keep a lock that was just won or adopted; its deadline is the session renewal's that came before it.
+
+        Returns the new epoch. Nothing is kept if another epoch than `if_epoch` has begun meanwhile: whoever began it did
+        not know of this lock, so it is left to expire.
+        """
+        with self._changed:
+            state = self._state
+            if state.epoch != if_epoch:
+                return if_epoch
+            state = replace(state, proof=proof, is_refused=False, is_gone=False, is_withheld=False, session_sent=proof.sent)
+            self._replace(replace(state, epoch=state.epoch + 1, due=None, has_turned=True))
+        self._tell()
+        return if_epoch + 1
+
+    def begin_drop(self) -> int:
+        """Stop keeping the lock and return the new epoch: no renewal proves the lock from now on."""
+        with self._changed:
+            self._replace(replace(self._state, proof=None, is_gone=False, is_refused=False, epoch=self._state.epoch + 1))
+        self._tell()
+        return self._state.epoch
+
+    def await_dropped(self, timeout_s: float) -> bool:
+        """Wait until no renewal of the lock is under way; return whether that is so."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.is_dropped, timeout_s)
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether no lock is kept and no renewal of one is under way."""
+        return self._state.proof is None and not self._state.is_in_flight
+
+    def turned(self, *, is_against_leading: bool) -> None:
+        """The loop took a turn; after a decision against leading the whole renewal is withheld (§5 of safety_rules.md)."""
+        with self._changed:
+            state = self._state
+            if state.proof is None and not state.is_withheld:
+                return
+            is_withheld = is_against_leading and state.proof is not None
+            self._replace(replace(state, has_turned=state.turn_asked is not None or state.has_turned, is_withheld=is_withheld))
+
+    def set_ttl(self, ttl_s: float) -> None:
+        """Use another ttl: the next renewal opens a session with it."""
+        with self._changed:
+            if ttl_s != self._state.ttl_s:
+                self._replace(replace(self._state, ttl_s=ttl_s))
+
+    @property
+    def ttl_s(self) -> float:
+        """The configured ttl, for a new session."""
+        return self._state.ttl_s
+
+    # --- inside
+
+    def _expire(self, now: Instant) -> None:
+        """End a lease whose fence time has come, before the fence acts: REST must say so first."""
+        with self._changed:
+            proof = self._state.proof
+            if proof is None or fence_left_s(proof, now) > 0:
+                return
+            self._replace(replace(self._state, proof=None, is_gone=False, epoch=self._state.epoch + 1))
+        self._tell("the lease is over")
+
+    def _replace(self, state: _Keeping) -> None:
+        self._state = state
+        self._changed.notify_all()
+
+    def _tell(self, detail: str = "") -> None:
+        state = self._state
+        self._emit(
+            state.epoch,
+            LeaseSeen(
+                proof=state.proof,
+                session_proved=state.session_sent,
+                is_refused=state.is_refused,
+                is_gone=state.is_gone,
+                silent_since=state.silent_since,
+                detail=detail,
+            ),
+        )
+
+
+def _later(instant: Instant, seconds: float) -> Instant:
+    return Instant(boot_s=instant.boot_s + seconds, raw_s=instant.raw_s + seconds)

@@ -1,0 +1,211 @@
+"""The loop: observe, decide, order. One turn takes what has arrived, makes a View, decides, and hands out orders.
+
+Promise: a turn never waits for network or disk; every decision comes from one View and is made once; giving up power begins
+a new epoch, which voids a running chain before its next effect. Mechanism: this object is a step machine without threads,
+driven by `agent/runner.py` and by the simulation alike. Not promised: that an order has an effect; its outcome is an event.
+Rules: design.md §3, safety_rules.md §6-7.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+from patroni.agent import order
+from patroni.agent.event import Event, MemberTouched
+from patroni.agent.journal import Journal
+from patroni.agent.lease_keeper import LeaseKeeper
+from patroni.agent.look import Looks
+from patroni.agent.observe import Observed, RunningChain
+from patroni.agent.order import Order
+from patroni.agent.publish import Publisher
+from patroni.decision import actions as act
+from patroni.decision.actions import GIVES_UP_POWER, Action, DemoteKind, JobAction
+from patroni.decision.cluster import Role
+from patroni.decision.decide import decide
+from patroni.decision.lease import Instant, Lease
+from patroni.decision.node import Process
+from patroni.decision.settings import Settings
+from patroni.decision.view import Chain, Decision, GuardState, Memory, View
+
+JOBS = (
+    act.Bootstrap,
+    act.AbortBootstrap,
+    act.CloneFrom,
+    act.StartAsPrimary,
+    act.StartAsStandby,
+    act.Rewind,
+    act.Reinitialize,
+    act.CrashRecovery,
+    act.Demote,
+    act.StopPostgres,
+)
+QUESTIONS = (act.AskPeers, act.AskHistory, act.ReadCluster, act.ReadFiles)
+AT_ONCE = (act.Demote, act.StopPostgres, act.AbortBootstrap, act.FinishStop, act.CancelJob, act.Exit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What one turn decided, what it wants done, and when the next one is due if nothing happens."""
+
+    view: View
+    decision: Decision
+    orders: tuple[Order, ...]
+    wake_at_s: float  # CLOCK_BOOTTIME
+    is_giving_up: bool  # REST answers 503 from here on, whatever the lease says
+
+
+class Loop:
+    """See the module. One thread, or one simulated actor, calls `turn`."""
+
+    def __init__(
+        self,
+        name: str,
+        keeper: LeaseKeeper,
+        settings: Callable[[], Settings],
+        now: Instant,
+        *,
+        chance: random.Random,
+        guard: Callable[[], GuardState],
+    ) -> None:
+        self._keeper = keeper
+        self._settings = settings
+        self._chance = chance
+        self._guard = guard
+        self._memory = Memory()
+        self._is_giving_up = False
+        self._chains = 0
+        self.observed = Observed(name=name, started=now)
+        self.journal = Journal()
+        self._looks = Looks()
+        self._publisher = Publisher()
+
+    def turn(self, now: Instant, wall: datetime, events: Sequence[Event]) -> Turn:
+        """Take one turn."""
+        for happened in events:
+            if isinstance(happened.payload, MemberTouched):
+                self._publisher.answered(happened.payload.is_ok, now)
+            else:
+                self.observed.take(happened, now)
+        self.observed.guard = self._guard()
+        lease = self._keeper.lease(now)
+        settings = self._settings()
+        seed = self._chance.getrandbits(32)
+        view = self.observed.view(now, wall, lease, settings, self._memory, seed)
+        decision = decide(view)
+        self._memory = decision.memory
+        self.journal.note(view, decision)
+        is_against = self._is_against_leading(view, decision)
+        self._keeper.turned(is_against_leading=is_against)
+        self._keeper.set_ttl(settings.ttl_s)
+        orders = [*self._ordered(view, decision, now), *self._upkeep(view, now)]
+        wake_at_s = min(decision.wake_at_s, self._looks.due_at_s(self.observed, settings, now), self._publisher.due_at_s(now))
+        return Turn(
+            view=view,
+            decision=decision,
+            orders=tuple(orders),
+            wake_at_s=max(wake_at_s, now.boot_s + 0.001),
+            is_giving_up=self._is_giving_up,
+        )
+
+    # --- from the decision to orders
+
+    def _ordered(self, view: View, decision: Decision, now: Instant) -> list[Order]:
+        orders: list[Order] = []
+        for question in (action for action in decision.actions if isinstance(action, QUESTIONS)):
+            orders.extend(self._question(question, view, now))
+        rest = tuple(action for action in decision.actions if not isinstance(action, QUESTIONS))
+        if not rest:
+            return orders
+        if any(isinstance(action, GIVES_UP_POWER) for action in rest):
+            orders.extend(self._give_up(rest, view, decision, now))
+        elif self.observed.chain is None:
+            orders.append(self._chain(rest, view, decision, now))
+        return orders
+
+    def _give_up(self, rest: tuple[Action, ...], view: View, decision: Decision, now: Instant) -> list[Order]:
+        """Begin a new epoch, do at once what needs no chain, and chain the rest."""
+        self._keeper.begin_epoch()
+        self.observed.chain = None
+        at_once = [action for action in rest if isinstance(action, AT_ONCE)]
+        chained = tuple(action for action in rest if not isinstance(action, AT_ONCE))
+        orders = [self._at_once(action, now) for action in at_once]
+        if chained:
+            orders.append(self._chain(chained, view, decision, now))
+        return orders
+
+    def _at_once(self, action: Action, now: Instant) -> Order:
+        match action:
+            case act.FinishStop():
+                return order.HurryJob()
+            case act.CancelJob():
+                if self.observed.job is not None:
+                    self.observed.job.is_cancelled = True
+                return order.CancelRunningJob()
+            case act.Exit(status=status):
+                return order.Leave(status)
+            case _:
+                return order.StartJob(epoch=self._keeper.epoch, action=cast(JobAction, action))
+
+    def _chain(self, rest: tuple[Action, ...], view: View, decision: Decision, now: Instant) -> Order:
+        chain = Chain(actions=rest, step=0, code=decision.because.code)
+        self._chains += 1
+        self.observed.chain = RunningChain(number=self._chains, chain=chain, began=now)
+        return order.StartChain(
+            number=self._chains,
+            epoch=self._keeper.epoch,
+            actions=rest,
+            code=decision.because.code,
+            facts=self.observed.facts,
+            is_primary=view.node.is_running_primary,
+        )
+
+    def _question(self, question: Action, view: View, now: Instant) -> list[Order]:
+        match question:
+            case act.AskPeers(names=names):
+                return self._looks.ask(self.observed, names, now)
+            case act.AskHistory(member=member, conn_url=conn_url):
+                return [order.AskLeaderHistory(member=member, conn_url=conn_url)]
+            case act.ReadCluster(newer_than=newer_than):
+                return self._looks.read_store(now, newer_than=newer_than)
+            case _:
+                self.observed.files_at = None
+                return []
+
+    # --- what every turn does beside the decision
+
+    def _upkeep(self, view: View, now: Instant) -> list[Order]:
+        orders = self._looks.orders(self.observed, view.settings, now)
+        if self._may_disarm(view):
+            orders.append(order.DisarmFence())
+        touch = self._publisher.touch(view, self._keeper.session, now)
+        return [*orders, touch] if touch is not None else orders
+
+    def _may_disarm(self, view: View) -> bool:
+        """Whether the guard protects nobody any more (safety_rules.md §4.3)."""
+        if view.guard in (GuardState.IDLE, GuardState.ABSENT) or view.chain is not None or self.observed.chain is not None:
+            return False
+        if view.settings.is_paused or (view.node.process is Process.DOWN and view.node.job is None):
+            return True
+        return view.node.is_in_recovery is True and view.node.role is not Role.PROMOTED and view.lease.proof is None
+
+    def _is_against_leading(self, view: View, decision: Decision) -> bool:
+        """Whether renewals are withheld until power is given up; a graceful stop goes on with the lock proved."""
+        for action in decision.actions:
+            if isinstance(action, act.Demote):
+                self._is_giving_up = True
+                return action.kind is not DemoteKind.GRACEFUL
+            if isinstance(action, act.StopPostgres | act.ReleaseLock):
+                self._is_giving_up = True
+        if view.lease.proof is None or (view.node.job is None and view.chain is None and view.node.is_running_primary):
+            self._is_giving_up = self._is_giving_up and view.is_stopping
+        running = self.observed.job.action if self.observed.job else None
+        return isinstance(running, act.Demote) and running.kind is not DemoteKind.GRACEFUL
+
+
+def live_lease(keeper: LeaseKeeper, now: Instant) -> Lease:
+    """Return the lease for whoever answers questions about leadership at this very moment."""
+    return keeper.lease(now)

@@ -1,0 +1,400 @@
+"""Observe: what has arrived, kept until it is replaced, and the View that a turn makes of it.
+
+One `Observed` belongs to the loop. `take` files an event away; `view` builds the immutable View. Bookkeeping of state and
+role follows contract/ha_behaviour.md §7.2-7.3: a job says what it leaves Postgres in, an observation corrects it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from patroni.agent import event
+from patroni.agent.event import Event
+from patroni.agent.job import kind_of
+from patroni.decision.actions import JobAction
+from patroni.decision.cluster import Cluster, HistoryRow, PostgresState, Role, SystemId, Timeline
+from patroni.decision.lease import Instant, Lease, elapsed_s
+from patroni.decision.node import DataDirectory, Job, JobOutcome, Node, Process, Upstream
+from patroni.decision.settings import Settings
+from patroni.decision.view import Answer, Asked, Chain, ChainOutcome, GuardState, LeaderHistory, Memory, Peer, Silent, View
+from patroni.postgres.request import Files, Monitoring
+
+ELECTION_FACTS_S = 3.0  # how old an answer may be in an election (safety_rules.md §6)
+PROMOTION_S = 60.0  # a promotion that was signalled and shows nothing for so long has failed
+
+
+@dataclass(slots=True, kw_only=True)
+class RunningJob:
+    """The job in the background slot."""
+
+    action: JobAction
+    began: Instant
+    phase: str = ""
+    is_cancelled: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class RunningChain:
+    """The chain of the effect worker."""
+
+    number: int
+    chain: Chain
+    began: Instant
+
+
+@dataclass(slots=True, kw_only=True)
+class Observed:
+    """All that is known, with the instant of each."""
+
+    name: str
+    started: Instant
+    cluster: Cluster | None = None
+    cluster_began: Instant | None = None  # before the read (or the event, or the proof) was sent
+    is_cluster_linearizable: bool = False
+    store_silent_since: Instant | None = None
+    store_answered_at: Instant | None = None  # of the last answer or silence of a read
+    files: Files | None = None
+    files_at: Instant | None = None  # None: look again at once
+    monitoring: Monitoring | None = None  # None: the last query got no answer
+    monitoring_at: Instant | None = None  # of the last query, answered or not; None: query at once
+    monitoring_good_at: Instant | None = None
+    local_timeline: Timeline | None = None
+    local_history: tuple[HistoryRow, ...] = ()
+    history_timeline: Timeline | None = None  # whose history file was read
+    peers: dict[str, tuple[Instant, Answer | Silent]] = field(default_factory=dict)  # by member name
+    asked: dict[str, Instant] = field(default_factory=dict)  # questions under way, by member name
+    leader_history: tuple[Instant, LeaderHistory] | None = None
+    is_walreceiver_gone: bool = False
+    state: PostgresState = PostgresState.STOPPED
+    state_since: Instant | None = None
+    role: Role = Role.UNINITIALIZED
+    role_since: Instant | None = None
+    system_id: SystemId | None = None
+    job: RunningJob | None = None
+    last_job: tuple[Instant, JobOutcome] | None = None
+    chain: RunningChain | None = None
+    last_chain: tuple[Instant, ChainOutcome] | None = None
+    guard: GuardState = GuardState.IDLE
+    lock_taken: Instant | None = None  # when the lock was won or adopted; None: no lock
+    is_stopping: bool = False
+    facts: int = 0  # version of the election's facts: peers, leader key, /sync
+
+    # --- filing events away
+
+    def take(self, happened: Event, now: Instant) -> None:
+        """File one event away."""
+        match happened.payload:
+            case event.ClusterSeen() as seen:
+                self.store_answered_at = now
+                self._take_cluster(seen)
+            case event.StoreSilent():
+                self.store_answered_at = now
+                self.store_silent_since = self.store_silent_since or happened.sent
+            case event.LeaseSeen() as seen:
+                self._take_lease(seen, now)
+            case event.FilesSeen(files=files):
+                self._take_files(files, now)
+            case event.MonitoringSeen() as seen:
+                self._take_monitoring(seen, now)
+            case event.PeerSeen(name=name, peer=peer):
+                self._take_peer(name, peer, happened.sent)
+            case event.HistorySeen(history=history):
+                self.leader_history = (happened.sent, history)
+            case event.PostmasterExited(pid=pid):
+                self._take_exit(pid)
+            case event.WalreceiverExited():
+                self.is_walreceiver_gone = True
+            case event.FenceSeen(state=state):
+                self.guard = state
+            case event.Signalled():
+                self.is_stopping = True
+            case _:
+                self._take_work(happened, now)
+
+    def _take_work(self, happened: Event, now: Instant) -> None:
+        match happened.payload:
+            case event.Noted() as noted:
+                self._take_note(noted, now)
+            case event.JobBegan(action=action):
+                self.job = RunningJob(action=action, began=now)
+            case event.JobEnded() as ended:
+                self._take_job_end(ended, now)
+            case event.ChainStepped(number=number, step=step):
+                if self.chain is not None and self.chain.number == number:
+                    self.chain.chain = replace(self.chain.chain, step=step)
+            case event.ChainEnded() as ended:
+                self._take_chain_end(ended, now)
+            case _:
+                pass  # TurnWanted, Woken and the like: the turn itself is the answer.
+
+    def _take_cluster(self, seen: event.ClusterSeen) -> None:
+        """Keep the newer of two views; a revision that went back in a linearizable answer is another store (§1.6)."""
+        self.store_silent_since = None
+        if self.cluster is not None and self.cluster_began is not None and self._is_older(seen):
+            return
+        old = self.cluster
+        if old is None or old.leader != seen.cluster.leader or old.sync != seen.cluster.sync:
+            self.facts += 1
+        if old is None or old.leader_name != seen.cluster.leader_name:
+            self.is_walreceiver_gone = False
+        same = old is not None and old.revision is not None and old.revision == seen.cluster.revision
+        self.is_cluster_linearizable = seen.is_linearizable or (same and self.is_cluster_linearizable)
+        self.cluster, self.cluster_began = seen.cluster, seen.began
+
+    def _is_older(self, seen: event.ClusterSeen) -> bool:
+        assert self.cluster is not None and self.cluster_began is not None
+        mine, theirs = self.cluster.revision, seen.cluster.revision
+        is_earlier = elapsed_s(self.cluster_began, seen.began) < 0
+        if mine is None or theirs is None or self.cluster.store_id != seen.cluster.store_id:
+            return is_earlier
+        if theirs == mine:
+            return is_earlier
+        return theirs < mine and (is_earlier or not seen.is_linearizable)
+
+    def _take_lease(self, seen: event.LeaseSeen, now: Instant) -> None:
+        if seen.proof is None:
+            self.lock_taken = None
+        elif self.lock_taken is None:
+            self.lock_taken = now
+
+    def _take_files(self, files: Files | None, now: Instant) -> None:
+        is_first = self.files is None
+        self.files, self.files_at = files or self.files, now
+        if files is None:
+            return
+        if files.control is not None:
+            self.system_id = files.control.system_id
+        if self.job is not None:
+            return
+        if files.data_directory is DataDirectory.EMPTY:
+            self._enter(PostgresState.STOPPED, Role.UNINITIALIZED, now)
+        elif is_first:
+            self._first_look(files, now)
+        elif files.process in (Process.DOWN, Process.ORPHANS):
+            if self.state in (PostgresState.RUNNING, PostgresState.STARTING):
+                self._enter(PostgresState.CRASHED, None, now)
+            self._forget_monitoring()
+
+    def _first_look(self, files: Files, now: Instant) -> None:
+        """Say what was found at the agent's start (contract/ha_behaviour.md §2.26)."""
+        role = Role.REPLICA if files.has_recovery_signal else Role.DEMOTED
+        if files.process is Process.ALIVE:
+            self._enter(PostgresState.STARTING, Role.REPLICA if files.has_recovery_signal else Role.PRIMARY, now)
+        else:
+            self._enter(PostgresState.STOPPED, role, now)
+
+    def _take_monitoring(self, seen: event.MonitoringSeen, now: Instant) -> None:
+        self.monitoring_at = now
+        self.monitoring = seen.monitoring
+        if seen.local_history is not None and seen.monitoring is not None:
+            self.local_history, self.history_timeline = seen.local_history, seen.monitoring.timeline
+        if seen.monitoring is None:
+            return
+        self.monitoring_good_at = now
+        self.local_timeline = seen.timeline or self.local_timeline
+        if self.job is None or self.state is PostgresState.STARTING:
+            self._enter(PostgresState.RUNNING, self._role_of(seen.monitoring, now), now)
+
+    def _role_of(self, monitoring: Monitoring, now: Instant) -> Role:
+        if not monitoring.is_in_recovery:
+            return Role.PRIMARY
+        is_promoting = self.role is Role.PROMOTED and self.role_since is not None
+        if is_promoting and self.role_since is not None and elapsed_s(self.role_since, now) < PROMOTION_S:
+            return Role.PROMOTED
+        return Role.REPLICA
+
+    def _take_peer(self, name: str, peer: Answer | Silent, sent: Instant) -> None:
+        """Keep a peer's answer; what it changes in the election's facts begins a new version of them."""
+        self.asked.pop(name, None)
+        old = self.peers.get(name)
+        if old is None or ageless(old[1]) != ageless(peer):
+            self.facts += 1
+        self.peers[name] = (sent, peer)
+
+    def _take_exit(self, pid: int) -> None:
+        """The postmaster is gone: what lives on is for the file worker to say."""
+        if self.files is not None and self.files.postmaster_pid == pid:
+            self.files = replace(self.files, process=Process.UNKNOWN, postmaster_pid=None)
+        self.files_at = None
+        self._forget_monitoring()
+
+    def _take_note(self, noted: event.Noted, now: Instant) -> None:
+        if self.job is not None:
+            self.job.phase = noted.phase
+        self._enter(noted.state or self.state, noted.role, now)
+        self.files_at = None
+        self.monitoring_at = None
+
+    def _take_job_end(self, ended: event.JobEnded, now: Instant) -> None:
+        kind, subject = kind_of(ended.action)
+        self.job = None
+        outcome = JobOutcome(kind=kind, subject=subject, is_ok=ended.is_ok, detail=ended.detail)
+        self.last_job = (now, outcome)
+        self.files_at = None
+        self.monitoring_at = None
+        if self.files is not None:
+            self.files = replace(self.files, process=Process.UNKNOWN, control=None)
+        self._forget_monitoring()
+
+    def _take_chain_end(self, ended: event.ChainEnded, now: Instant) -> None:
+        if self.chain is None or self.chain.number != ended.number:
+            return  # An earlier chain, void already.
+        code = self.chain.chain.code
+        outcome = ChainOutcome(code=code, failed=ended.failed, is_refusal=ended.is_refusal, detail=ended.detail)
+        self.last_chain = (now, outcome)
+        self.chain = None
+        self.monitoring_at = None
+
+    def _forget_monitoring(self) -> None:
+        self.monitoring = None
+
+    def _enter(self, state: PostgresState, role: Role | None, now: Instant) -> None:
+        if state is not self.state or self.state_since is None:
+            self.state, self.state_since = state, now
+        if role is not None and role is not self.role:
+            self.role, self.role_since = role, now
+
+    # --- the view
+
+    def view(self, now: Instant, wall: datetime, lease: Lease, settings: Settings, memory: Memory, seed: int) -> View:
+        """Build the View of this moment."""
+        age_s = elapsed_s(self.cluster_began, now) if self.cluster_began else None
+        return View(
+            node=self.node(now, settings),
+            now_s=now.boot_s,
+            wall=wall,
+            seed=seed,
+            settings=settings,
+            cluster=self.cluster,
+            cluster_age_s=age_s,
+            is_fresh=self._is_fresh(lease),
+            store_silent_s=elapsed_s(self.store_silent_since, now) if self.store_silent_since else lease.silent_s,
+            lease=lease,
+            guard=self.guard,
+            peers=self._peers(now),
+            is_leader_silent=self._is_leader_silent(),
+            leader_history=self._leader_history(now),
+            is_stopping=self.is_stopping,
+            chain=replace(self.chain.chain, age_s=elapsed_s(self.chain.began, now)) if self.chain else None,
+            last_chain=replace(self.last_chain[1], age_s=elapsed_s(self.last_chain[0], now)) if self.last_chain else None,
+            memory=memory,
+        )
+
+    def _is_fresh(self, lease: Lease) -> bool:
+        """A view is fresh if it is not older than our lock (safety_rules.md §6); without a lock any view is."""
+        if self.cluster is None:
+            return False
+        if lease.proof is None or self.lock_taken is None:
+            return True
+        if self.cluster.revision is not None and lease.proof.revision is not None:
+            return self.cluster.revision >= lease.proof.revision
+        began = self.cluster_began
+        return self.is_cluster_linearizable and began is not None and elapsed_s(self.lock_taken, began) >= 0
+
+    def _is_leader_silent(self) -> bool:
+        leader = self.cluster.leader_name if self.cluster else None
+        if leader is None or leader == self.name:
+            return False
+        known = self.peers.get(leader)
+        return self.is_walreceiver_gone or (known is not None and isinstance(known[1], Silent))
+
+    def _peers(self, now: Instant) -> dict[str, Peer]:
+        """Return every peer's last answer with its age; one that is being asked anew keeps its answer while it counts."""
+        peers: dict[str, Peer] = {name: aged(peer, elapsed_s(sent, now)) for name, (sent, peer) in self.peers.items()}
+        for name, sent in self.asked.items():
+            known = peers.get(name)
+            if known is None or known.age_s > ELECTION_FACTS_S:
+                peers[name] = Asked(age_s=elapsed_s(sent, now))
+        return peers
+
+    def _leader_history(self, now: Instant) -> LeaderHistory | None:
+        if self.leader_history is None:
+            return None
+        at, history = self.leader_history
+        return replace(history, age_s=elapsed_s(at, now))
+
+    def node(self, now: Instant, settings: Settings) -> Node:
+        """Return the own node as a rule sees it."""
+        files, monitoring = self.files, self.monitoring
+        node = Node(
+            name=self.name,
+            state=self.state,
+            state_age_s=elapsed_s(self.state_since, now) if self.state_since else 0.0,
+            role=self.role,
+            system_id=self.system_id,
+            probe_age_s=elapsed_s(self.monitoring_good_at, now) if self.monitoring_good_at else None,
+            local_history=self.local_history,
+            job=self._job(now),
+            last_job=replace(self.last_job[1], age_s=elapsed_s(self.last_job[0], now)) if self.last_job else None,
+        )
+        if files is not None:
+            node = replace(
+                node,
+                process=files.process,
+                data_directory=files.data_directory,
+                has_recovery_signal=files.has_recovery_signal,
+                has_backup_label=files.has_backup_label,
+                control=files.control,
+                major=files.major,
+            )
+        return self._with_monitoring(node, monitoring) if monitoring is not None else node
+
+    def _with_monitoring(self, node: Node, monitoring: Monitoring) -> Node:
+        timeline = monitoring.timeline or self.local_timeline
+        control = node.control
+        return replace(
+            node,
+            is_in_recovery=monitoring.is_in_recovery,
+            timeline=timeline,
+            lsn=monitoring.lsn,
+            receive_lsn=monitoring.receive_lsn,
+            replay_lsn=monitoring.replay_lsn,
+            is_replay_paused=monitoring.is_replay_paused,
+            replication_state=monitoring.replication_state,
+            upstream=self._named(monitoring.upstream),
+            slots=monitoring.slots,
+            walsenders=monitoring.walsenders,
+            is_checkpointed=not monitoring.is_in_recovery and control is not None and control.timeline == timeline,
+        )
+
+    def _named(self, upstream: Upstream | None) -> Upstream | None:
+        """Say whose address this is."""
+        if upstream is None or self.cluster is None:
+            return upstream
+        for member in self.cluster.members.values():
+            if member.conn_url is not None and address_of(member.conn_url) == (upstream.host, upstream.port):
+                return replace(upstream, member=member.name)
+        return upstream
+
+    def _job(self, now: Instant) -> Job | None:
+        if self.job is None:
+            return None
+        kind, subject = kind_of(self.job.action)
+        return Job(
+            kind=kind,
+            subject=subject,
+            age_s=elapsed_s(self.job.began, now),
+            phase=self.job.phase,
+            is_cancelled=self.job.is_cancelled,
+        )
+
+
+def aged(peer: Answer | Silent, age_s: float) -> Answer | Silent:
+    """Return the same answer with its age now."""
+    return replace(peer, age_s=age_s)
+
+
+def ageless(peer: Answer | Silent) -> Answer | Silent:
+    """Return the same answer without its age: for comparing two."""
+    return replace(peer, age_s=0.0)
+
+
+def address_of(conn_url: str) -> tuple[str, int] | None:
+    """Return host and port of a `postgres://HOST:PORT/DB`, None if it has none."""
+    parts = urlsplit(conn_url)
+    try:
+        return (parts.hostname, parts.port or 5432) if parts.hostname else None
+    except ValueError:  # a port that is no number
+        return None

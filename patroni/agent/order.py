@@ -1,0 +1,113 @@
+"""Orders: what a turn of the loop wants done. Runners carry them out and answer by events; the loop itself never waits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from patroni.decision.actions import Action, JobAction
+from patroni.decision.cluster import Revision, Timeline
+from patroni.decision.node import Node
+from patroni.decision.reasons import Code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartChain:
+    """Carry out these effects in order; void if another epoch has begun."""
+
+    number: int
+    epoch: int
+    actions: tuple[Action, ...]
+    code: Code
+    facts: int  # version of the election's facts on which it was decided
+    is_primary: bool  # whether Postgres was a running primary then: a won lock arms the guard at once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartJob:
+    """Begin this job; one that runs is cancelled first."""
+
+    epoch: int
+    action: JobAction
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRunningJob:
+    """Cancel the job that runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class HurryJob:
+    """Let a stop that waits for standbys end."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtFiles:
+    """Read the data directory, the processes and pg_controldata."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryPostgres:
+    """Run the monitoring query; with `asks_timeline` also IDENTIFY_SYSTEM, with `history_of` that timeline's history file."""
+
+    asks_timeline: bool = False
+    history_of: Timeline | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadStore:
+    """Read the cluster."""
+
+    is_linearizable: bool
+    newer_than: Revision | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskPeer:
+    """Ask one member for its status."""
+
+    name: str
+    api_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskLeaderHistory:
+    """Ask a primary for its timeline history."""
+
+    member: str
+    conn_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class DisarmFence:
+    """The server is down or in recovery with no promotion pending, and no lock is ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TouchMember:
+    """Publish this node under its member key."""
+
+    node: Node
+    is_leader: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """End the process with this status."""
+
+    status: int
+
+
+Order = (
+    StartChain
+    | StartJob
+    | CancelRunningJob
+    | HurryJob
+    | LookAtFiles
+    | QueryPostgres
+    | ReadStore
+    | AskPeer
+    | AskLeaderHistory
+    | DisarmFence
+    | TouchMember
+    | Leave
+)

@@ -1,0 +1,50 @@
+"""Root: Postgres refuses it, so an agent started as root makes its directories and becomes the unprivileged user first.
+
+Before any thread starts (servers.md, "Settled"). On a laptop the user is unprivileged already and nothing happens.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Iterable
+
+USER = "postgres"
+
+
+class PrivilegeError(Exception):
+    """The agent cannot become an unprivileged user; the message is one line for the operator."""
+
+
+def drop_root(data_directory: str, own_directories: Iterable[str], checkout: str) -> str | None:
+    """Become `postgres` if we are root; return a line that says so, or None if we were not root.
+
+    data_directory and its parent, and own_directories, are made and handed over. checkout: must be readable afterwards.
+    """
+    if os.getuid() != 0:
+        return None
+    try:
+        user = pwd.getpwnam(USER)
+    except KeyError as error:
+        raise PrivilegeError(
+            f"started as root, and there is no user `{USER}` to become; start it as an unprivileged user"
+        ) from error
+    for directory in (os.path.dirname(os.path.abspath(data_directory)), data_directory, *own_directories):
+        _hand_over(directory, user)
+    os.initgroups(USER, user.pw_gid)
+    os.setgid(user.pw_gid)
+    os.setuid(user.pw_uid)
+    os.environ.update(HOME=user.pw_dir, USER=USER, LOGNAME=USER)
+    if not os.access(checkout, os.R_OK | os.X_OK):
+        raise PrivilegeError(f"user `{USER}` cannot read {checkout}; put it where it can, or open the directories above it")
+    return f"started as root: running as user {USER}"
+
+
+def _hand_over(directory: str, user: pwd.struct_passwd) -> None:
+    """Make a directory and give it away; one that exists and belongs to somebody else but root is left alone."""
+    made = not os.path.exists(directory)
+    if made:
+        os.makedirs(directory, mode=0o700)
+    is_ours = os.stat(directory).st_uid == 0 and (made or not os.listdir(directory))
+    if is_ours:
+        os.chown(directory, user.pw_uid, user.pw_gid)

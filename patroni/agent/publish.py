@@ -1,0 +1,89 @@
+"""Publish: when to write the own member key. At once when anything but a position changed, positions once a loop_wait.
+
+The key hangs on the session, so a new session is a reason, too. One write is under way at most (contract/dcs.md §1.5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from patroni.agent.order import TouchMember
+from patroni.dcs.store import Session
+from patroni.decision.cluster import SessionId
+from patroni.decision.lease import Instant, elapsed_s
+from patroni.decision.node import Node
+from patroni.decision.view import View
+
+RETRY_S = 1.0
+LOST_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Written:
+    session: SessionId
+    said: tuple[object, ...]  # without positions
+    positions: tuple[object, ...]
+
+
+class Publisher:
+    """Knows what stands under the member key and what ought to."""
+
+    def __init__(self) -> None:
+        self._written: _Written | None = None
+        self._under_way: _Written | None = None
+        self._asked: Instant | None = None
+        self._loop_wait_s = 10.0
+        self._is_due = True
+
+    def touch(self, view: View, session: Session | None, now: Instant) -> TouchMember | None:
+        """Return the write that is due now, if any."""
+        self._loop_wait_s = view.settings.loop_wait_s
+        if session is None or self._is_waiting(now):
+            return None
+        is_leader = view.lease.is_held
+        wanted = _Written(
+            session=session.id, said=_said(view.node, is_leader, view.settings.is_paused), positions=_positions(view.node)
+        )
+        if not self._differs(wanted, now):
+            return None
+        self._under_way, self._asked = wanted, now
+        return TouchMember(node=view.node, is_leader=is_leader)
+
+    def answered(self, is_ok: bool, now: Instant) -> None:
+        """The write was done, or not."""
+        if is_ok:
+            self._written = self._under_way
+        self._under_way = None
+
+    def due_at_s(self, now: Instant) -> float:
+        """Return when to look again, on CLOCK_BOOTTIME."""
+        return now.boot_s + (RETRY_S if self._written is None else self._loop_wait_s)
+
+    def _is_waiting(self, now: Instant) -> bool:
+        if self._asked is None:
+            return False
+        age_s = elapsed_s(self._asked, now)
+        return age_s < LOST_S if self._under_way is not None else (self._written is None and age_s < RETRY_S)
+
+    def _differs(self, wanted: _Written, now: Instant) -> bool:
+        written = self._written
+        if written is None or written.session != wanted.session or written.said != wanted.said:
+            return True
+        age_s = elapsed_s(self._asked, now) if self._asked else self._loop_wait_s
+        return written.positions != wanted.positions and age_s >= self._loop_wait_s
+
+
+def _said(node: Node, is_leader: bool, is_paused: bool) -> tuple[object, ...]:
+    return (
+        node.state,
+        node.role,
+        node.timeline,
+        node.replication_state,
+        is_leader,
+        is_leader and node.is_checkpointed,
+        is_paused,
+    )
+
+
+def _positions(node: Node) -> tuple[object, ...]:
+    return (node.lsn, node.receive_lsn, node.replay_lsn)

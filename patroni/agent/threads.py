@@ -1,0 +1,116 @@
+"""The keeper's and the watch's thread: thin runners around `LeaseKeeper` and the store's watcher.
+
+The keeper's thread never resolves names, opens files, logs, imports, spawns, or takes a lock that another thread holds across
+a system call (safety_rules.md §7.2); what it has to say it posts.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from patroni.agent import clock
+from patroni.agent.dispatch import StorePerformer
+from patroni.agent.event import ClusterSeen, Payload, StoreSilent
+from patroni.agent.lease_keeper import LeaseKeeper, Renewal
+from patroni.agent.perform import drive
+from patroni.dcs.coordinator import Coordinator
+from patroni.dcs.layout import cluster_from
+from patroni.dcs.store import DcsUnavailable, Refused, Store, Watcher
+from patroni.decision.request import Request
+
+WATCH_S = 10.0
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 2.0
+
+
+class KeeperThread:
+    """Runs a lease keeper."""
+
+    def __init__(self, keeper: LeaseKeeper, coordinator: Coordinator, store: Store, post: Callable[[Payload], None]) -> None:
+        self._keeper = keeper
+        self._coordinator = coordinator
+        self._store = store
+        self._post = post
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self, timeout_s: float) -> None:
+        """End after the renewal under way."""
+        self._stop.set()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            order = self._keeper.step(clock.now())
+            if order.renewal is None:
+                self._keeper.wait(min(order.wait_s, 1.0))
+            else:
+                self._renew(order.renewal)
+
+    def _renew(self, renewal: Renewal) -> None:
+        """Send one renewal. Whatever goes wrong that is not a refusal is no answer."""
+        keeper = self._keeper
+        try:
+            self._send(renewal)
+        except Refused as refusal:
+            keeper.refused(renewal, refusal.why, str(refusal), clock.now())
+        except DcsUnavailable as silence:
+            keeper.silent(renewal, str(silence), clock.now())
+        except Exception as error:  # the outermost frame of the keeper: an unexpected fault renews nothing
+            keeper.silent(renewal, f"unexpected {type(error).__name__}: {error}", clock.now())
+
+    def _send(self, renewal: Renewal) -> None:
+        perform: Callable[[Request[Any]], Any] = StorePerformer(self._store, clock.now(), renewal.timeout_s).perform
+        if renewal.session is None:
+            sent = clock.now()
+            session = drive(self._coordinator.open_session(self._keeper.ttl_s), perform)
+            self._keeper.renewed(renewal, session, sent, None, clock.now())
+            return
+        renewed = drive(self._coordinator.renew(renewal.session.id, renewal.proof), perform)
+        self._keeper.renewed(renewal, renewed.session, renewed.sent, renewed.lock, clock.now())
+        if renewed.cluster is not None:
+            self._post(ClusterSeen(cluster=renewed.cluster, began=renewed.sent, is_linearizable=True))
+
+
+class WatchThread:
+    """Watches the cluster's prefix and posts every view."""
+
+    def __init__(self, keeper: LeaseKeeper, store: Store, prefix: str, post: Callable[[Payload], None]) -> None:
+        self._keeper = keeper
+        self._prefix = prefix
+        self._watcher: Watcher = store.watcher(prefix)
+        self._post = post
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self, timeout_s: float) -> None:
+        """End the stream and the thread."""
+        self._stop.set()
+        self._watcher.close()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        while not self._stop.is_set():
+            try:
+                snapshot = self._watcher.next(WATCH_S)
+            except DcsUnavailable as silence:
+                self._post(StoreSilent(detail=str(silence)))
+                self._stop.wait(pause_s)
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+                continue
+            pause_s = FIRST_PAUSE_S
+            if snapshot is not None:
+                cluster = cluster_from(snapshot, self._prefix)
+                self._keeper.saw(cluster)
+                self._post(ClusterSeen(cluster=cluster, began=clock.now(), is_linearizable=snapshot.is_linearizable))
