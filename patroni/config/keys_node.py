@@ -1,0 +1,431 @@
+"""The keys of the node itself: top level, log, REST API, patronictl, watchdog, fence, tags (contract/configuration.md §3)."""
+
+from __future__ import annotations
+
+from patroni.config.key import Apply, Key, Kind, Misuse
+
+LIVE, WARN = Apply.LIVE, Misuse.WARN
+
+TOP = (
+    Key(
+        path="scope",
+        kind=Kind.NAME,
+        is_required=True,
+        help="Name of the cluster: part of every path in the store.",
+    ),
+    Key(
+        path="name",
+        kind=Kind.NAME,
+        is_required=True,
+        help="Name of this member, unique in the cluster.",
+    ),
+    Key(
+        path="namespace",
+        kind=Kind.NAME,
+        default="service",
+        help="First part of every path in the store.",
+    ),
+    Key(
+        path="thread_pool_size",
+        kind=Kind.INTEGER,
+        default=5,
+        minimum=5,
+        is_raised=True,
+        misuse=WARN,
+        help="Workers of the agent.",
+    ),
+    Key(
+        path="thread_stack_size",
+        kind=Kind.INTEGER,
+        default=524288,
+        unit="B",
+        minimum=65536,
+        is_raised=True,
+        misuse=WARN,
+        help="Stack of each thread.",
+    ),
+)
+
+LOG = (
+    Key(
+        path="log.type",
+        kind=Kind.TEXT,
+        default="plain",
+        apply=LIVE,
+        help="`plain` or `json`; anything else is plain.",
+    ),
+    Key(
+        path="log.level",
+        kind=Kind.LEVEL,
+        default="INFO",
+        apply=LIVE,
+        help="Lowest level that is written.",
+    ),
+    Key(
+        path="log.traceback_level",
+        kind=Kind.TEXT,
+        default="ERROR",
+        apply=LIVE,
+        help="`DEBUG`: errors are one line unless the level is DEBUG. Anything else: errors with their trace.",
+    ),
+    Key(
+        path="log.format",
+        kind=Kind.ANY,
+        apply=LIVE,
+        help="Form of a line; of json also the list of its fields.",
+    ),
+    Key(
+        path="log.dateformat",
+        kind=Kind.ANY,
+        apply=LIVE,
+        help="Form of the time; absent: to the millisecond.",
+    ),
+    Key(
+        path="log.static_fields",
+        kind=Kind.MAPPING,
+        default={},
+        apply=LIVE,
+        misuse=WARN,
+        help="Constant fields of json.",
+    ),
+    Key(
+        path="log.max_queue_size",
+        kind=Kind.INTEGER,
+        default=1000,
+        apply=LIVE,
+        help="Records that may wait for the writer; more are dropped and counted. Not above 0: without limit.",
+    ),
+    Key(
+        path="log.dir",
+        kind=Kind.PATH,
+        apply=LIVE,
+        help="Directory of patroni.log; absent: standard error.",
+    ),
+    Key(
+        path="log.mode",
+        kind=Kind.INTEGER,
+        minimum=0,
+        maximum=0o777,
+        apply=LIVE,
+        help="Permissions of the files; absent: umask.",
+    ),
+    Key(
+        path="log.file_num",
+        kind=Kind.INTEGER,
+        default=4,
+        apply=LIVE,
+        help="Old files that are kept; 0: no rotation.",
+    ),
+    Key(
+        path="log.file_size",
+        kind=Kind.INTEGER,
+        default=25000000,
+        apply=LIVE,
+        help="Bytes of a full file; 0: no rotation.",
+    ),
+    Key(
+        path="log.loggers",
+        kind=Kind.MAPPING,
+        default={},
+        apply=LIVE,
+        help="Levels of single modules, by their name.",
+    ),
+    Key(
+        path="log.deduplicate_heartbeat_logs",
+        kind=Kind.FLAG,
+        default=False,
+        apply=LIVE,
+        help="Whether equal consecutive heartbeat lines are written once only.",
+    ),
+)
+
+RESTAPI = (
+    Key(
+        path="restapi.listen",
+        kind=Kind.ADDRESS,
+        is_required=True,
+        apply=LIVE,
+        help="Where the REST API listens.",
+    ),
+    Key(
+        path="restapi.connect_address",
+        kind=Kind.TEXT,
+        apply=LIVE,
+        help="Address that others are told; absent: `listen`.",
+    ),
+    Key(
+        path="restapi.authentication.username",
+        kind=Kind.TEXT,
+        apply=LIVE,
+        help="User for calls that change something.",
+    ),
+    Key(
+        path="restapi.authentication.password",
+        kind=Kind.TEXT,
+        apply=LIVE,
+        help="Its password.",
+    ),
+    Key(
+        path="restapi.certfile",
+        kind=Kind.PATH,
+        apply=LIVE,
+        help="Certificate; present: HTTPS only.",
+    ),
+    Key(
+        path="restapi.keyfile",
+        kind=Kind.PATH,
+        apply=LIVE,
+        help="Key of the certificate; absent: inside `certfile`.",
+    ),
+    Key(
+        path="restapi.keyfile_password",
+        kind=Kind.TEXT,
+        apply=LIVE,
+        help="Password of the key.",
+    ),
+    Key(
+        path="restapi.cafile",
+        kind=Kind.PATH,
+        apply=LIVE,
+        help="Authorities that client certificates are checked with.",
+    ),
+    Key(
+        path="restapi.ciphers",
+        kind=Kind.TEXT,
+        apply=LIVE,
+        help="Ciphers that are permitted, as OpenSSL writes them.",
+    ),
+    Key(
+        path="restapi.verify_client",
+        kind=Kind.WORD,
+        words=("none", "optional", "required"),
+        default="none",
+        apply=LIVE,
+        misuse=WARN,
+        help="Client certificates: never, for calls that change something, for all.",
+    ),
+    Key(
+        path="restapi.allowlist",
+        kind=Kind.LIST,
+        default=[],
+        apply=LIVE,
+        misuse=Misuse.IGNORE,
+        help="Hosts and networks that may call what changes something; empty: all.",
+    ),
+    Key(
+        path="restapi.allowlist_include_members",
+        kind=Kind.FLAG,
+        default=False,
+        apply=LIVE,
+        help="Whether members of the cluster may, too.",
+    ),
+    Key(
+        path="restapi.http_extra_headers",
+        kind=Kind.MAPPING,
+        default={},
+        apply=LIVE,
+        help="Headers of every answer.",
+    ),
+    Key(
+        path="restapi.https_extra_headers",
+        kind=Kind.MAPPING,
+        default={},
+        apply=LIVE,
+        help="Headers added with HTTPS.",
+    ),
+    Key(
+        path="restapi.request_queue_size",
+        kind=Kind.INTEGER,
+        default=5,
+        minimum=0,
+        maximum=4096,
+        help="Connections that may wait to be accepted.",
+    ),
+    Key(
+        path="restapi.thread_pool_size",
+        kind=Kind.INTEGER,
+        default=5,
+        minimum=5,
+        is_raised=True,
+        misuse=WARN,
+        help="Accepted, without effect: the REST API needs no pool of threads.",
+    ),
+    Key(
+        path="restapi.server_tokens",
+        kind=Kind.WORD,
+        words=("original", "productonly", "minimal"),
+        default="original",
+        apply=LIVE,
+        misuse=WARN,
+        help="How much the header `Server` says.",
+    ),
+)
+
+CTL = (
+    Key(
+        path="ctl.authentication.username",
+        kind=Kind.TEXT,
+        apply=LIVE,
+        help="User for the REST API; absent: `restapi`'s.",
+    ),
+    Key(
+        path="ctl.authentication.password",
+        kind=Kind.TEXT,
+        apply=LIVE,
+        help="Its password.",
+    ),
+    Key(
+        path="ctl.insecure",
+        kind=Kind.FLAG,
+        default=False,
+        apply=LIVE,
+        help="Whether servers' certificates go unchecked.",
+    ),
+    Key(
+        path="ctl.cacert",
+        kind=Kind.PATH,
+        apply=LIVE,
+        help="Authorities of the servers; absent: `restapi.cafile`.",
+    ),
+    Key(path="ctl.certfile", kind=Kind.PATH, apply=LIVE, help="Client certificate."),
+    Key(
+        path="ctl.keyfile",
+        kind=Kind.PATH,
+        apply=LIVE,
+        help="Key of the client certificate.",
+    ),
+    Key(
+        path="ctl.keyfile_password",
+        kind=Kind.TEXT,
+        apply=LIVE,
+        help="Password of that key.",
+    ),
+)
+
+WATCHDOG = (
+    Key(
+        path="watchdog.mode",
+        kind=Kind.ANY,
+        default="automatic",
+        layers="L",
+        apply=LIVE,
+        help="`off`, `automatic`, `required`.",
+    ),
+    Key(
+        path="watchdog.device",
+        kind=Kind.PATH,
+        default="/dev/watchdog",
+        layers="L",
+        apply=LIVE,
+        help="The device.",
+    ),
+    Key(
+        path="watchdog.safety_margin",
+        kind=Kind.INTEGER,
+        default=5,
+        unit="s",
+        minimum=-1,
+        layers="L",
+        apply=LIVE,
+        help="The watchdog fires this long before ttl is over; -1: at half of it.",
+    ),
+    Key(
+        path="watchdog.driver",
+        kind=Kind.TEXT,
+        default="default",
+        layers="L",
+        apply=LIVE,
+        help="Other drivers disable it.",
+    ),
+)
+
+FENCE = (
+    Key(
+        path="fence.hold_s",
+        kind=Kind.NUMBER,
+        default=10.0,
+        unit="s",
+        minimum=0,
+        layers="L",
+        apply=LIVE,
+        help="How long a Postgres whose lease is over is held with its sessions before it is stopped.",
+    ),
+)
+
+TAGS = (
+    Key(
+        path="tags.nofailover",
+        kind=Kind.FLAG,
+        layers="L",
+        apply=LIVE,
+        help="Never become leader.",
+    ),
+    Key(
+        path="tags.failover_priority",
+        kind=Kind.INTEGER,
+        default=1,
+        minimum=0,
+        layers="L",
+        apply=LIVE,
+        misuse=Misuse.IGNORE,
+        help="Higher is preferred at equal position; 0: never become leader.",
+    ),
+    Key(
+        path="tags.nosync",
+        kind=Kind.FLAG,
+        layers="L",
+        apply=LIVE,
+        help="Never become synchronous standby.",
+    ),
+    Key(
+        path="tags.sync_priority",
+        kind=Kind.INTEGER,
+        default=1,
+        minimum=0,
+        layers="L",
+        apply=LIVE,
+        misuse=Misuse.IGNORE,
+        help="Higher is preferred as synchronous standby; 0: never.",
+    ),
+    Key(
+        path="tags.noloadbalance",
+        kind=Kind.FLAG,
+        default=False,
+        layers="L",
+        apply=LIVE,
+        help="`/replica` answers 503.",
+    ),
+    Key(
+        path="tags.clonefrom",
+        kind=Kind.FLAG,
+        default=False,
+        layers="L",
+        apply=LIVE,
+        help="Preferred source of clones.",
+    ),
+    Key(
+        path="tags.replicatefrom",
+        kind=Kind.TEXT,
+        layers="L",
+        apply=LIVE,
+        help="Member to stream from; absent: the leader.",
+    ),
+    Key(
+        path="tags.nostream",
+        kind=Kind.SWITCH,
+        default=False,
+        layers="L",
+        apply=LIVE,
+        misuse=Misuse.IGNORE,
+        help="Do not stream: follow by the archive.",
+    ),
+    Key(
+        path="tags.*",
+        kind=Kind.ANY,
+        layers="L",
+        apply=LIVE,
+        help="A tag of the user, published as it is.",
+    ),
+)
+
+NODE = TOP + LOG + RESTAPI + CTL + WATCHDOG + FENCE + TAGS
