@@ -1,0 +1,1 @@
+"""The REST API: tables for its rules, real sockets for its server."""
