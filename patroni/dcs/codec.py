@@ -27,6 +27,7 @@ from patroni.decision.cluster import (
 from patroni.decision.scalar import integer
 
 _SYSTEM_ID = re.compile(r"[0-9]{10,}", re.ASCII)
+_NEVER = datetime(1, 1, 1)  # noqa: DTZ001  # that it has no zone is its meaning
 _LSN_LIMIT = 1 << 64
 _TIMELINE_LIMIT = 1 << 32
 
@@ -171,7 +172,7 @@ def _time_from(value: object) -> datetime | None:
     try:
         return datetime.fromisoformat(str(value))
     except ValueError:
-        return datetime.min
+        return _NEVER
 
 
 def failover_value(request: FailoverRequest | None) -> str:

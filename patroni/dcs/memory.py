@@ -68,7 +68,8 @@ class MemoryState:
         """Carry out one request at this time; raise Refused where the answer is no."""
         self.expire(now_s)
         answer: object
-        match request:
+        asked: object = request
+        match asked:
             case OpenSession(ttl_s=ttl_s):
                 answer = self._open(ttl_s, now_s)
             case RenewSession(session=session):
@@ -77,13 +78,13 @@ class MemoryState:
                 self._end([session])
                 answer = None
             case ProveLock():
-                answer = self._prove(request)
-            case ReadPrefix():
-                answer = self._snapshot(request.prefix, is_linearizable=request.is_linearizable)
+                answer = self._prove(asked)
+            case ReadPrefix(prefix=prefix, is_linearizable=is_linearizable):
+                answer = self._snapshot(prefix, is_linearizable=is_linearizable)
             case Create():
-                answer = self._create(request)
+                answer = self._create(asked)
             case Write():
-                answer = self._write(request)
+                answer = self._write(asked)
             case Delete(key=key, token=token):
                 self._require_token(key, token)
                 self._remove([key] if key in self._entries else [])
@@ -107,13 +108,13 @@ class MemoryState:
         self._opened += 1
         session = SessionId(f"{self.store_id}-{self._opened}")
         self._sessions[session] = _Hold(ttl_s=ttl_s, expires_s=now_s + ttl_s)
-        return Session(id=session, ttl_s=ttl_s, witness=self.witness)
+        return Session(id=session, ttl_s=ttl_s, witness=self.witness, revision=Revision(self.revision))
 
     def _renew(self, session: SessionId, now_s: float) -> Session:
         self._require(session)
         ttl_s = self._sessions[session].ttl_s
         self._sessions[session] = _Hold(ttl_s=ttl_s, expires_s=now_s + ttl_s)
-        return Session(id=session, ttl_s=ttl_s, witness=self.witness)
+        return Session(id=session, ttl_s=ttl_s, witness=self.witness, revision=Revision(self.revision))
 
     def _end(self, sessions: Iterable[SessionId]) -> None:
         ended = set(sessions)

@@ -106,6 +106,7 @@ class Session:
     id: SessionId
     ttl_s: float  # as the server granted it; never the configured one (safety_rules.md §2)
     witness: str = ""  # opaque: what `ProveLock` compares to know that both answers came under one authority (etcd: raft term)
+    revision: Revision | None = None  # of the store when it answered; None: it has none
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,8 +36,9 @@ def _race(site: Site, attempt: Callable[[Store, int], Entry]) -> list[Entry]:
         barrier.wait(TIMEOUT_S)
         try:
             return attempt(stores[index], index)
-        except Refused as error:
-            assert error.why in (Refusal.EXISTS, Refusal.CHANGED)
+        except Refused as refusal:
+            if refusal.why not in (Refusal.EXISTS, Refusal.CHANGED):
+                raise
             return None
 
     with ThreadPoolExecutor(RACERS) as pool:
