@@ -78,6 +78,6 @@ class PostgresConfig:
     def local_host(self) -> str:
         """Return the TCP address under which the agent reaches its own server (contract/configuration.md §3.6.1)."""
         hosts = [host.strip() for host in self.listen_host.split(",")]
-        if {"*", "localhost", "0.0.0.0", "127.0.0.1"} & set(hosts):
+        if {"*", "localhost", "0.0.0.0", "127.0.0.1"} & set(hosts):  # noqa: S104  # compared with, not bound to
             return "localhost"
         return hosts[0].strip("[]")

@@ -1,0 +1,82 @@
+"""Remove a data directory or move it away, with what its links lead to (contract/callbacks_and_scripts.md §4.5, 6.4).
+
+Both look for themselves that nothing lives on it: whoever asked may have been told so too early.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+from patroni.decision.node import Process
+from patroni.postgres.call import Call
+from patroni.postgres.look import look_at_processes
+from patroni.postgres.request import MoveDataDirectoryAway, PostgresError, RemoveDataDirectory
+from patroni.postgres.server import Server
+
+_MARKS = frozenset({"PG_VERSION", "global", "base", "pg_wal", "backup_label", "backup_manifest", "pg_tblspc"})
+
+
+def remove_data_directory(server: Server, call: Call, request: RemoveDataDirectory) -> None:
+    """Remove the directory's content, its WAL and tablespaces; the directory itself stays, empty."""
+    _require_down(server)
+    remove_content(server)
+
+
+def move_data_directory_away(server: Server, call: Call, request: MoveDataDirectoryAway) -> None:
+    """Rename the data directory, and the targets of its links, to `.failed`; an older one of that name is removed."""
+    _require_down(server)
+    if not os.path.isdir(server.data_dir):
+        return
+    try:
+        for link, target in _linked(server.data_dir):
+            _move_away(target)
+            os.unlink(link)
+            os.symlink(f"{target}.failed", link)
+        _move_away(server.data_dir)
+    except OSError as error:
+        raise PostgresError(f"cannot move {error.filename} away: {error.strerror}") from error
+
+
+def remove_content(server: Server) -> None:
+    """Remove everything in the data directory, once it looks like one."""
+    if not os.path.isdir(server.data_dir):
+        return
+    entries = [entry for entry in os.listdir(server.data_dir) if entry != "lost+found"]
+    if entries and not _MARKS & set(entries):
+        raise PostgresError(f"{server.data_dir} does not look like a data directory of Postgres; nothing was removed")
+    try:
+        for _, target in _linked(server.data_dir):
+            shutil.rmtree(target)
+        for name in entries:
+            _remove(server.path(name))
+    except OSError as error:
+        raise PostgresError(f"cannot remove {error.filename}: {error.strerror}") from error
+
+
+def _require_down(server: Server) -> None:
+    if look_at_processes(server) is not Process.DOWN:
+        raise PostgresError(f"something still runs on {server.data_dir}")
+
+
+def _linked(data_dir: str) -> Iterator[tuple[str, str]]:
+    """Yield the links that lead out of a data directory and where they lead: WAL and tablespaces."""
+    tablespaces = os.path.join(data_dir, "pg_tblspc")
+    names = os.listdir(tablespaces) if os.path.isdir(tablespaces) else []
+    for link in [os.path.join(data_dir, "pg_wal"), *(os.path.join(tablespaces, name) for name in names)]:
+        if os.path.islink(link) and os.path.isdir(link):
+            yield link, os.path.realpath(link)
+
+
+def _move_away(path: str) -> None:
+    if os.path.lexists(f"{path}.failed"):
+        _remove(f"{path}.failed")
+    os.rename(path, f"{path}.failed")
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
