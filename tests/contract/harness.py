@@ -16,6 +16,7 @@ from typing import Protocol
 from patroni.dcs.memory import MemoryLink, MemoryServer, MemoryStore
 from patroni.dcs.store import Store
 from patroni.decision.lease import Instant
+from tests.contract.etcd3_harness import Etcd3Harness
 
 
 class Harness(Protocol):
@@ -96,4 +97,4 @@ class MemoryHarness:
         """Nothing to end."""
 
 
-HARNESSES: Mapping[str, Callable[[Path], Harness]] = {"memory": MemoryHarness}  # by backend
+HARNESSES: Mapping[str, Callable[[Path], Harness]] = {"memory": MemoryHarness, "etcd3": Etcd3Harness}  # by backend
