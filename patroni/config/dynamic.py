@@ -1,4 +1,4 @@
-"""The dynamic layer: which object it is, and the three timings that every node clamps alike (contract/configuration.md §1.6, §4.1).
+"""The dynamic layer, and its three timings that every node clamps alike (contract/configuration.md §1.6, §4.1).
 
 The object in the store keeps the operator's numbers; what is clamped here is what this node uses, caches, and would write
 itself after a bootstrap or a wipe of the store.

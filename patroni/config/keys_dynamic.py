@@ -8,12 +8,12 @@ from __future__ import annotations
 from patroni.config.key import Apply, Key, Kind, Misuse
 
 
-def _key(path: str, kind: Kind, default: object, help: str, minimum: float | None = None) -> Key:
+def _key(path: str, kind: Kind, default: object, text: str, minimum: float | None = None) -> Key:
     return Key(
         path=path,
         kind=kind,
         default=default,
-        help=help,
+        help=text,
         minimum=minimum,
         unit="s" if path == "member_slots_ttl" else None,  # the only one in which units are known
         layers="D",

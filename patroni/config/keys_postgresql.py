@@ -264,10 +264,10 @@ AUTHENTICATION = tuple(
         path=f"postgresql.authentication.{user}.{name}",
         kind=Kind.TEXT,
         apply=LIVE,
-        help=help,
+        help=text,
     )
     for user in USERS
-    for name, help in (
+    for name, text in (
         ("username", f"User of {user}."),
         ("password", "Its password; absent: trust, peer, certificate …"),
         *(

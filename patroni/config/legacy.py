@@ -40,7 +40,7 @@ def _users(postgresql: Mapping[str, object]) -> dict[str, object]:
 
 
 def modern_switches(seen: Mapping[str, object]) -> dict[str, object]:
-    """Return the dynamic object with old names under their present ones; an old name counts only where the new one is absent."""
+    """Return the dynamic object with old names under their present ones, where those are absent."""
     result = dict(seen)
     for old, new in (("master_start_timeout", "primary_start_timeout"), ("master_stop_timeout", "primary_stop_timeout")):
         if old in seen and new not in seen:

@@ -66,7 +66,7 @@ def _timing(tree: Mapping[str, object]) -> Timing:
 
 
 def parse_dcs_url(text: str) -> dict[str, object]:
-    """Read `[SCHEME://][HOST][:PORT][/NAMESPACE]` into a section (and `namespace`); raise ConfigError (contract/cli.md §2.3)."""
+    """Read `[SCHEME://][HOST][:PORT][/NAMESPACE]` into a section and perhaps `namespace` (contract/cli.md §2.3)."""
     parts = urlsplit(text if "//" in text else f"//{text}")
     try:
         port = parts.port

@@ -74,7 +74,7 @@ class _Layers:
 def build(local: Local, cached: Mapping[str, object] | None, available: Sequence[str] = AVAILABLE) -> Configuration:
     """Build the configuration of a starting agent (§1.6): the cached dynamic layer, else `bootstrap.dcs`, else none.
 
-    cached: `load.read_cache`, None where there is none; what cannot be used of it is left out. Raise ConfigError with all faults.
+    cached: `load.read_cache`; one that cannot be used is as if absent. Raise ConfigError with all faults.
     """
     notes = Notes()
     store = store_kind(local.values, available) or ""
