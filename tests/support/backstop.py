@@ -31,8 +31,9 @@ def end_processes_in(directory: Path) -> None:
     """End all processes whose working directory is there or below: servers, and what they or agents started.
 
     A process with a terminal is a person's, and is left alone. Postmasters get an immediate stop first, after all that
-    could start them again is dead: a killed one leaves its System V shared memory behind, and a machine has room
-    for 4096.
+    could start them again is dead. A killed one leaves its System V shared memory behind, of which a machine has room
+    for 4096; so that is removed. Its dynamic shared memory stays in /dev/shm; tests that kill postmasters set
+    dynamic_shared_memory_type to mmap, which is in the data directory.
     """
     found = _processes_in(directory)
     postgres = [pid for pid in found if _name(pid) == "postgres"]
@@ -52,6 +53,8 @@ def end_processes_in(directory: Path) -> None:
             _signal(pid, signal.SIGKILL)
         for pid in left:
             _await_end(pid, 1.0)
+    for pid_file in directory.rglob("postmaster.pid"):
+        _remove_shared_memory(pid_file)
 
 
 class Backstop:
@@ -113,6 +116,15 @@ def _processes_in(directory: Path) -> list[int]:
             if (where == inside or where.startswith(inside + "/")) and not has_terminal:
                 found.append(int(entry.name))
     return found
+
+
+def _remove_shared_memory(pid_file: Path) -> None:
+    """Remove the segment that a dead postmaster's file names (line 7: key and id), if nobody is attached to it."""
+    named = pid_file.read_text().splitlines()[6:7]
+    for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]:
+        key, segment, _, _, _, _, attached, *_ = line.split()
+        if named and named[0].split() == [key, segment] and attached == "0":
+            subprocess.run(["ipcrm", "-m", segment], timeout=10.0, check=False)
 
 
 def _status(pid: int) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -88,12 +89,13 @@ def test_there_is_an_older_and_a_newer_postgres() -> None:
 
 
 @pytest.mark.parametrize("binaries", installed_postgres(), ids=lambda found: f"postgres{found.major}")
-def test_a_postgres_that_left_its_starter_ends_with_the_directory(binaries: PostgresBinaries) -> None:
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_postgres_leaves_nothing_behind_its_directory(binaries: PostgresBinaries, is_killed: bool) -> None:
     with server_directory("test") as path:
         port = reserve_port()
         with Process([binaries.bin_dir / "initdb", "--no-sync", "-D", path / "data"], path) as initdb:
             assert initdb.wait_end(60.0) == 0, initdb.log_tail()
-        options = f"-c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={path}"
+        options = f"-c port={port} -c unix_socket_directories={path} -c dynamic_shared_memory_type=mmap"
         arguments: list[str | Path] = [
             binaries.bin_dir / "pg_ctl",
             "start",
@@ -108,7 +110,10 @@ def test_a_postgres_that_left_its_starter_ends_with_the_directory(binaries: Post
         with Process(arguments, path) as pg_ctl:
             assert pg_ctl.wait_end(60.0) == 0, pg_ctl.log_tail()
         assert is_listening(port)
-        segment = (path / "data" / "postmaster.pid").read_text().splitlines()[6].split()[1]
+        pid, *_, memory, _ = (path / "data" / "postmaster.pid").read_text().splitlines()
+        segment = memory.split()[1]
+        if is_killed:
+            os.kill(int(pid), signal.SIGKILL)
     assert not is_listening(port)
     assert segment not in [line.split()[1] for line in Path("/proc/sysvipc/shm").read_text().splitlines()]
     assert unprivileged_user() in (None, "postgres")
