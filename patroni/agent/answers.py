@@ -74,7 +74,7 @@ class Answers:
     def probe(self) -> Monitoring | None:
         """Run the monitoring query for health checks."""
         try:
-            return self._parts.driver.perform(ReadMonitoring(), PROBE_S)
+            return self._parts.driver.perform(ReadMonitoring(is_for_rest=True), PROBE_S)
         except FAILURES:
             return None
 
@@ -96,8 +96,12 @@ class Answers:
     def write_failover(self, failover: FailoverRequest | None, token: Token | None) -> bool:
         """Write the failover key."""
         performer = StorePerformer(self._parts.store, clock.now(), self._parts.shared.settings.retry_timeout_s)
+        coordinator = self._parts.coordinator
         try:
-            drive(self._parts.coordinator.write_failover(failover, token), performer.perform)
+            if failover is not None:
+                drive(coordinator.write_failover(failover, token), performer.perform)
+            elif token is not None:
+                drive(coordinator.clear_failover(token), performer.perform)
         except FAILURES:
             return False
         return True

@@ -50,9 +50,6 @@ class Driver(Protocol):
     def cancel(self) -> None:
         """End the tool or the wait of the job under way."""
 
-    def resume(self) -> None:
-        """Let the next job run again after a `cancel`."""
-
 
 class Peers(Protocol):
     """The other agents."""
@@ -152,7 +149,6 @@ class Dispatcher:
     def _run_job(self, action: JobAction) -> None:
         with self._job_lock:
             self._running, self._is_cancelled, self._is_hurried = action, False, False
-        self._parts.driver.resume()
         ended = event.JobEnded(action=action, is_ok=True)
         try:
             drive(work(action), self._perform_job)
@@ -171,7 +167,7 @@ class Dispatcher:
             self._is_cancelled = True
         self._parts.driver.cancel()
 
-    def _perform_job(self, request: Request[Any]) -> Any:  # each request carries the type of its own answer
+    def _perform_job(self, request: Request[Any]) -> object:
         if self._is_cancelled:
             raise Void("cancelled")
         parts = self._parts
@@ -276,7 +272,7 @@ class Dispatcher:
                 logger.warning("the member key was not written: %s", failure)
         parts.post(event.MemberTouched(is_ok=is_ok))
 
-    def _store_performer(self) -> Callable[[Request[Any]], Any]:
+    def _store_performer(self) -> Callable[[Request[Any]], object]:
         return StorePerformer(self._parts.store, clock.now(), self._parts.shared.settings.retry_timeout_s).perform
 
 
@@ -288,7 +284,7 @@ class StorePerformer:
         self._began = began
         self._budget_s = budget_s
 
-    def perform(self, request: Request[Any]) -> Any:  # each request carries the type of its own answer
+    def perform(self, request: Request[Any]) -> object:
         """Carry out one request in what is left of the time."""
         if isinstance(request, ReadInstant):
             return clock.now()
@@ -307,7 +303,7 @@ class ChainRunner:
         self._take_slot = take_slot
         self._store = StorePerformer(parts.store, began, parts.shared.settings.retry_timeout_s)
 
-    def perform(self, request: Request[Any]) -> Any:  # each request carries the type of its own answer
+    def perform(self, request: Request[Any]) -> object:
         """Carry out one request; raise `Void` if the chain has been voided."""
         parts = self._parts
         if parts.keeper.epoch != self._epoch:
@@ -333,7 +329,7 @@ class ChainRunner:
             case _:
                 return self._perform_rest(request)
 
-    def _perform_rest(self, request: Request[Any]) -> Any:
+    def _perform_rest(self, request: Request[Any]) -> object:
         parts = self._parts
         match request:
             case own.ArmFence(proof):

@@ -8,7 +8,7 @@ The table: safety_rules.md §6.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import assert_never, cast
+from typing import assert_never
 
 from patroni.agent.loop import JOBS
 from patroni.agent.request import (
@@ -26,7 +26,7 @@ from patroni.agent.shared import Shared
 from patroni.dcs.coordinator import Coordinator, Won
 from patroni.dcs.store import LockRef
 from patroni.decision import actions as act
-from patroni.decision.actions import Action, JobAction
+from patroni.decision.actions import Action
 from patroni.decision.cluster import Role, Status
 from patroni.decision.lease import Lease, Proof
 from patroni.decision.request import Steps, ask
@@ -54,7 +54,7 @@ def chain(actions: tuple[Action, ...], context: Context) -> Steps[None]:
 def effects(action: Action, context: Context) -> Steps[None]:
     """Carry out one action."""
     if isinstance(action, JOBS):
-        yield from ask(BeginJob(cast(JobAction, action)))
+        yield from ask(BeginJob(action))
         return
     match action:
         case act.AcquireLock() | act.AdoptLock() | act.ReleaseLock():

@@ -7,6 +7,7 @@ Sources: contract/ha_behaviour.md §2.9, 2.21, 5.5, 5.7, 6.3-6.4; design.md §3 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import assert_never
 
 from patroni.agent.request import ArmFence, IsHurried, Note, ReadLease, Void
@@ -170,10 +171,8 @@ def _make_sure_it_is_down() -> Steps[None]:
 def _demote(kind: DemoteKind) -> Steps[None]:
     if kind is DemoteKind.GRACEFUL:
         yield from ask(Note("checkpoint"))
-        try:
+        with suppress(PostgresError):  # the shutdown checkpoint does what this one did not
             yield from ask(pg.RunCheckpoint(within_s=CHECKPOINT_S))
-        except PostgresError:
-            pass  # The shutdown checkpoint does what this one did not.
     yield from _stop(StopMode.FAST if kind is DemoteKind.GRACEFUL else StopMode.IMMEDIATE)
     yield from ask(Note("stopped", role=Role.DEMOTED))
 

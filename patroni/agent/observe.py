@@ -144,7 +144,8 @@ class Observed:
         self.cluster, self.cluster_began = seen.cluster, seen.began
 
     def _is_older(self, seen: event.ClusterSeen) -> bool:
-        assert self.cluster is not None and self.cluster_began is not None
+        assert self.cluster is not None
+        assert self.cluster_began is not None
         mine, theirs = self.cluster.revision, seen.cluster.revision
         is_earlier = elapsed_s(self.cluster_began, seen.began) < 0
         if mine is None or theirs is None or self.cluster.store_id != seen.cluster.store_id:

@@ -54,7 +54,7 @@ def limit_s(request: Request[Any]) -> float:
             return LIMITS_S.get(type(request), DEFAULT_S)
 
 
-def drive(steps: Steps[T], perform: Callable[[Request[Any]], Any]) -> T:
+def drive(steps: Steps[T], perform: Callable[[Request[Any]], object]) -> T:
     """Run a generator of requests to its end; what it does not catch is raised."""
     try:
         request = next(steps)

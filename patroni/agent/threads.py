@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
 
 from patroni.agent import clock
 from patroni.agent.dispatch import StorePerformer
@@ -18,7 +17,6 @@ from patroni.agent.perform import drive
 from patroni.dcs.coordinator import Coordinator
 from patroni.dcs.layout import cluster_from
 from patroni.dcs.store import DcsUnavailable, Refused, Store, Watcher
-from patroni.decision.request import Request
 
 WATCH_S = 10.0
 FIRST_PAUSE_S = 0.1
@@ -62,11 +60,11 @@ class KeeperThread:
             keeper.refused(renewal, refusal.why, str(refusal), clock.now())
         except DcsUnavailable as silence:
             keeper.silent(renewal, str(silence), clock.now())
-        except Exception as error:  # the outermost frame of the keeper: an unexpected fault renews nothing
+        except Exception as error:  # noqa: BLE001  # the outermost frame of the keeper: an unexpected fault renews nothing
             keeper.silent(renewal, f"unexpected {type(error).__name__}: {error}", clock.now())
 
     def _send(self, renewal: Renewal) -> None:
-        perform: Callable[[Request[Any]], Any] = StorePerformer(self._store, clock.now(), renewal.timeout_s).perform
+        perform = StorePerformer(self._store, clock.now(), renewal.timeout_s).perform
         if renewal.session is None:
             sent = clock.now()
             session = drive(self._coordinator.open_session(self._keeper.ttl_s), perform)

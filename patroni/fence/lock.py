@@ -10,7 +10,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 
-DIRECTORY = "/dev/shm"
+DIRECTORY = "/dev/shm"  # noqa: S108  # memory of this boot; owner and mode are checked by what opens files in it
 
 
 class DataDirectoryTaken(Exception):
