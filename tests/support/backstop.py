@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 _IMMEDIATE_STOP_S = 3.0  # for Postgres to end itself and remove its shared memory
+_KILL_ROUNDS = 5  # more than one, since a process may have been about to fork
 
 
 def kill_group(group: int) -> None:
@@ -47,12 +48,15 @@ def end_processes_in(directory: Path) -> None:
         if _parent(pid) not in postgres:
             _signal(pid, signal.SIGQUIT)
             _await_end(pid, _IMMEDIATE_STOP_S)
-    # Again and again: a process may have been about to fork.
-    while left := _processes_in(directory):
+    left = _processes_in(directory)
+    for _ in range(_KILL_ROUNDS):
         for pid in left:
             _signal(pid, signal.SIGKILL)
         for pid in left:
             _await_end(pid, 1.0)
+        left = _processes_in(directory)
+    if left:
+        raise RuntimeError(f"processes {left} in {directory} outlive their kill")
     for pid_file in directory.rglob("postmaster.pid"):
         _remove_shared_memory(pid_file)
 

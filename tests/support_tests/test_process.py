@@ -91,6 +91,7 @@ def test_a_stop_that_is_ignored_ends_in_a_kill(directory: Path) -> None:
 def test_what_left_the_process_group_ends_with_the_directory() -> None:
     with server_directory("test") as path, Process(_CHILD_OUTSIDE, path) as process:
         child = int(process.wait_for(process.log_file.read_text, 10.0, "child"))
+        process.wait_for(lambda: os.getsid(child) == child, 10.0, "the child's own session")
         process.kill()
         assert _is_alive(child)
     assert not _is_alive(child)
