@@ -217,8 +217,9 @@ def test_a_stub_is_seen() -> None:
     [
         ("see /work/main/patroni", 1),
         ("open('/root/data')", 1),
-        ("cd /home/alice && ls", 1),
+        ("cd /home/alice/src && ls", 1),
         ("PATH=/usr/bin:/home/bob/bin", 1),
+        ("a file of the home directory: /home/pgpass", 0),
         ("~/work/data and $HOME/work/data and src/home/a", 0),
         ("/var/lib/postgresql and /workflow and https://example.org/a", 0),
     ],

@@ -31,7 +31,7 @@ _EVASIONS = {
 }
 _SUBSTITUTING_FIXTURES = {"monkeypatch", "mocker"}
 # Absolute places that only one machine has; a reader's own is written with `~` or a variable.
-_PLACE = re.compile(r"(?<![\w.~$}])/(?:work|root|home|Users)/\w+")
+_PLACE = re.compile(r"(?<![\w.~$}])/(?:(?:work|root)/\w|(?:home|Users)/\w+/)\w*")
 
 
 def unprepared(source: Source) -> Iterator[str]:
