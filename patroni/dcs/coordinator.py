@@ -236,8 +236,8 @@ class Coordinator:
         entry = yield from ask(Write(self.prefix + path.CONFIG, text_of(dict(values)), token=token))
         return entry.token
 
-    def write_failover(self, request: FailoverRequest, token: Token | None = None) -> Steps[None]:
-        """Ask for a switchover or failover; without a token it overwrites (contract/dcs.md §1.9)."""
+    def write_failover(self, request: FailoverRequest | None, token: Token | None = None) -> Steps[None]:
+        """Ask for a switchover or failover, None: for none; without a token it overwrites (contract/dcs.md §1.9)."""
         yield from ask(Write(self.prefix + path.FAILOVER, failover_value(request), token=token))
 
     def clear_failover(self, token: Token) -> Steps[None]:

@@ -28,7 +28,7 @@ from patroni.decision.request import Request
 from tests.contract.harness import Harness
 from tests.contract.site import TIMEOUT_S, Site, await_snapshot, refused
 
-TRY_S = 0.5  # of a request that will not be answered
+TRY_S = 0.3  # of a request that will not be answered
 SLACK_S = 1.0  # by how much a request may outlast its timeout
 
 
