@@ -1,0 +1,283 @@
+"""The lease keeper and the fence in the agent: every deadline, refusal and silence, on clocks that the tests move."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field, replace
+
+from patroni.agent.event import LeaseSeen, Payload, TurnWanted
+from patroni.agent.lease_keeper import LeaseKeeper, Renewal
+from patroni.dcs.store import Refusal, Session
+from patroni.decision.cluster import Cluster, Incarnation, Leader, Revision, SessionId, Token
+from patroni.decision.lease import Instant, Proof, margin_s
+from patroni.decision.view import GuardState
+from patroni.fence.client import InProcessFence
+
+TTL_S = 10.0
+SESSION = Session(id=SessionId("s1"), ttl_s=TTL_S)
+LOCK = Incarnation("lock 1")
+
+
+@dataclass
+class Bench:
+    """A keeper with its fence, and a clock that only the test moves."""
+
+    now_s: float = 1000.0
+    done: list[str] = field(default_factory=list)
+    told: list[Payload] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.fence = InProcessFence(lambda: self.done.append("quit"), lambda: self.done.append("kill"))
+        self.keeper = LeaseKeeper(self.fence, ttl_s=TTL_S, emit=lambda _, said: self.told.append(said), chance=random.Random(1))
+
+    def now(self) -> Instant:
+        return Instant(boot_s=self.now_s, raw_s=self.now_s)
+
+    def renewal(self) -> Renewal:
+        """Step until a renewal is due; give the turn that is asked for."""
+        order = self.keeper.step(self.now())
+        if order.renewal is None:
+            self.keeper.turned(is_against_leading=False)
+            order = self.keeper.step(self.now())
+        assert order.renewal is not None, order
+        return order.renewal
+
+    def opened(self) -> None:
+        self.keeper.renewed(self.renewal(), SESSION, self.now(), None, self.now())
+
+    def proof(self, sent_s: float | None = None) -> Proof:
+        sent = self.now_s if sent_s is None else sent_s
+        return Proof(
+            sent=Instant(boot_s=sent, raw_s=sent),
+            ttl_s=TTL_S,
+            incarnation=LOCK,
+            session=SESSION.id,
+            token=Token("1"),
+            revision=Revision(1),
+        )
+
+    def leading(self) -> None:
+        self.opened()
+        proof = self.proof()
+        assert self.fence.arm(proof)
+        self.keeper.take(proof, if_epoch=self.keeper.epoch)
+
+    def prove(self) -> None:
+        sent = self.now()
+        self.keeper.renewed(self.renewal(), SESSION, sent, (Token("2"), Revision(2)), self.now())
+
+
+def test_the_deadline_counts_from_before_the_renewal_was_sent() -> None:
+    bench = Bench()
+    bench.leading()
+    bench.now_s += 2.0
+    renewal, sent = bench.renewal(), bench.now()
+    bench.now_s += 1.5  # the answer is late
+    bench.keeper.renewed(renewal, SESSION, sent, (Token("2"), Revision(2)), bench.now())
+    assert bench.keeper.lease(bench.now()).left_s == TTL_S - 1.5
+
+
+def test_a_lock_inherits_the_deadline_of_the_renewal_before_it() -> None:
+    bench = Bench()
+    bench.opened()
+    bench.keeper.take(bench.proof(sent_s=bench.now_s - 7.0), if_epoch=bench.keeper.epoch)
+    assert bench.keeper.lease(bench.now()).left_s == TTL_S - 7.0
+
+
+def test_the_ttl_that_the_server_granted_is_used() -> None:
+    bench = Bench()
+    bench.leading()
+    bench.now_s += 2.0
+    granted = Session(id=SESSION.id, ttl_s=4.0)
+    bench.keeper.renewed(bench.renewal(), granted, bench.now(), (Token("2"), Revision(2)), bench.now())
+    assert bench.keeper.lease(bench.now()).left_s == 4.0
+
+
+def test_the_faster_of_the_two_clocks_counts() -> None:
+    bench = Bench()
+    bench.leading()
+    suspended = Instant(boot_s=bench.now_s + TTL_S, raw_s=bench.now_s + 1.0)
+    assert not bench.keeper.lease(suspended).is_held
+
+
+def test_postgres_is_ended_at_the_deadline_less_the_margin_and_killed_after_a_moment() -> None:
+    bench = Bench()
+    bench.leading()
+    bench.keeper.silent(bench.renewal(), "no answer", bench.now())
+    bench.now_s += TTL_S - margin_s(TTL_S) - 0.01
+    bench.keeper.step(bench.now())
+    assert bench.done == []
+    bench.now_s += 0.01
+    bench.keeper.step(bench.now())
+    assert bench.done == ["quit"]
+    bench.now_s += 0.2
+    bench.keeper.step(bench.now())
+    assert bench.done == ["quit", "kill"]
+    assert bench.fence.state() is GuardState.KILLED
+
+
+def test_the_lease_is_over_before_postgres_is_ended() -> None:
+    bench = Bench()
+    bench.leading()
+    seen: list[bool] = []
+    bench.fence._quit = lambda: seen.append(bench.keeper.lease(bench.now()).is_held)
+    bench.now_s += TTL_S
+    bench.keeper.step(bench.now())
+    assert seen == [False]
+
+
+def test_a_silence_ends_nothing() -> None:
+    bench = Bench()
+    bench.leading()
+    bench.keeper.silent(bench.renewal(), "timed out", bench.now())
+    lease = bench.keeper.lease(bench.now())
+    assert lease.is_held and not lease.is_refused
+    bench.now_s += 3.0
+    assert bench.keeper.lease(bench.now()).silent_s == 3.0
+
+
+def test_a_refusal_ends_the_lease_in_the_thread_that_sees_it() -> None:
+    bench = Bench()
+    bench.leading()
+    bench.keeper.refused(bench.renewal(), Refusal.NOT_OURS, "", bench.now())
+    lease = bench.keeper.lease(bench.now())
+    assert not lease.is_held and lease.is_refused
+    assert bench.done == ["quit"]
+
+
+def test_a_vanished_lock_is_no_refusal_and_is_not_proved_again() -> None:
+    bench = Bench()
+    bench.leading()
+    bench.keeper.refused(bench.renewal(), Refusal.GONE, "", bench.now())
+    lease = bench.keeper.lease(bench.now())
+    assert lease.is_held
+    assert lease.is_gone
+    assert bench.done == []
+    bench.now_s += 1.0
+    bench.keeper.renewed(bench.renewal(), SESSION, bench.now(), None, bench.now())
+    assert bench.keeper.lease(bench.now()).left_s == TTL_S - 1.0
+
+
+def test_a_refusal_of_an_earlier_epoch_ends_nothing() -> None:
+    bench = Bench()
+    bench.leading()
+    stale = bench.renewal()
+    bench.keeper.begin_epoch()
+    bench.keeper.refused(stale, Refusal.NOT_OURS, "", bench.now())
+    assert bench.keeper.lease(bench.now()).is_held and bench.done == []
+
+
+def test_a_proof_of_an_earlier_epoch_prolongs_nothing() -> None:
+    bench = Bench()
+    bench.leading()
+    bench.now_s += 2.0
+    stale = bench.renewal()
+    bench.keeper.begin_epoch()
+    bench.keeper.renewed(stale, SESSION, bench.now(), (Token("2"), Revision(2)), bench.now())
+    assert bench.keeper.lease(bench.now()).left_s == TTL_S - 2.0
+
+
+def test_a_lost_session_is_opened_anew_and_the_lock_counts_as_gone() -> None:
+    bench = Bench()
+    bench.leading()
+    bench.keeper.refused(bench.renewal(), Refusal.SESSION_GONE, "", bench.now())
+    assert bench.keeper.lease(bench.now()).is_gone
+    bench.now_s += 0.1
+    assert bench.renewal().session is None
+
+
+def test_a_hung_loop_gets_no_renewal() -> None:
+    bench = Bench()
+    bench.leading()
+    bench.prove()
+    bench.now_s += 2.0
+    assert bench.keeper.step(bench.now()).renewal is None
+    assert isinstance(bench.told[-1], TurnWanted)
+    bench.now_s += 5.0
+    assert bench.keeper.step(bench.now()).renewal is None
+    bench.now_s += TTL_S
+    bench.keeper.step(bench.now())
+    assert bench.done == ["quit"]
+
+
+def test_a_replica_renews_its_session_without_a_turn() -> None:
+    bench = Bench()
+    bench.opened()
+    bench.now_s += 2.0
+    renewal = bench.keeper.step(bench.now()).renewal
+    assert renewal is not None and renewal.proof is None
+
+
+def test_renewals_are_withheld_after_a_decision_against_leading() -> None:
+    bench = Bench()
+    bench.leading()
+    bench.keeper.turned(is_against_leading=True)
+    assert bench.keeper.step(bench.now()).renewal is None
+    bench.keeper.begin_drop()
+    renewal = bench.keeper.step(bench.now()).renewal
+    assert renewal is not None and renewal.proof is None
+
+
+def test_a_drop_waits_for_the_answer_under_way() -> None:
+    bench = Bench()
+    bench.leading()
+    renewal = bench.renewal()
+    bench.keeper.begin_drop()
+    assert not bench.keeper.await_dropped(0.0)
+    bench.keeper.renewed(renewal, SESSION, bench.now(), (Token("2"), Revision(2)), bench.now())
+    assert bench.keeper.await_dropped(0.0)
+    assert not bench.keeper.lease(bench.now()).is_held
+
+
+def test_a_lock_that_was_won_for_an_epoch_that_is_over_is_not_kept() -> None:
+    bench = Bench()
+    bench.opened()
+    epoch = bench.keeper.epoch
+    bench.keeper.begin_epoch()
+    bench.keeper.take(bench.proof(), if_epoch=epoch)
+    assert not bench.keeper.lease(bench.now()).is_held
+
+
+def test_a_newer_view_that_names_another_leader_ends_the_lease_at_once() -> None:
+    bench = Bench()
+    bench.leading()
+    other = Leader(name="b", incarnation=Incarnation("lock 2"), token=Token("9"), revision=Revision(9))
+    bench.keeper.saw(Cluster(leader=other, revision=Revision(9)))
+    bench.keeper.step(bench.now())
+    assert bench.keeper.lease(bench.now()).is_refused and bench.done == ["quit"]
+
+
+def test_an_older_view_that_names_another_leader_takes_nothing_away() -> None:
+    bench = Bench()
+    bench.leading()
+    other = Leader(name="b", incarnation=Incarnation("lock 0"), token=Token("0"), revision=Revision(0))
+    bench.keeper.saw(Cluster(leader=other, revision=Revision(1)))
+    assert bench.keeper.lease(bench.now()).is_held
+
+
+def test_the_fence_ignores_a_renewal_of_another_lock() -> None:
+    bench = Bench()
+    bench.leading()
+    later = bench.proof(sent_s=bench.now_s + 100.0)
+    bench.fence.renew(replace(later, incarnation=Incarnation("lock 2")))
+    bench.now_s += TTL_S
+    bench.keeper.step(bench.now())
+    assert bench.done == ["quit"]
+
+
+def test_a_fence_that_is_ending_postgres_acknowledges_nothing() -> None:
+    bench = Bench()
+    bench.leading()
+    bench.fence.end()
+    bench.fence.step(bench.now())
+    assert not bench.fence.arm(bench.proof())
+    bench.fence.disarm()
+    assert bench.fence.arm(bench.proof())
+
+
+def test_every_change_is_told() -> None:
+    bench = Bench()
+    bench.leading()
+    bench.keeper.refused(bench.renewal(), Refusal.NOT_OURS, "it names b", bench.now())
+    said = bench.told[-1]
+    assert isinstance(said, LeaseSeen) and said.is_refused and said.proof is None and said.detail == "it names b"
