@@ -222,6 +222,7 @@ class AskPeers:
     """Ask these members for their status over REST, in parallel, 2 s each."""
 
     names: tuple[str, ...]
+    api_urls: tuple[tuple[str, str], ...] = ()  # (name, last known api_url) of those whose member key is gone
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from datetime import datetime
 from enum import Enum
 
 from patroni.decision.actions import Action
-from patroni.decision.cluster import Cluster, HistoryRow, Lsn, Member, Timeline
+from patroni.decision.cluster import Cluster, HistoryRow, Incarnation, Lsn, Member, Timeline
 from patroni.decision.lease import Lease
-from patroni.decision.node import Node
+from patroni.decision.node import Node, Upstream
 from patroni.decision.reasons import Code, Reason
 from patroni.decision.settings import Settings
 
@@ -102,25 +102,49 @@ class RewindState(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Repeated:
+    """An acting decision that was made lately, and how often in a row (safety_rules.md §7.5)."""
+
+    because: Reason
+    actions: tuple[Action, ...]
+    at_s: float  # of the last time
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """What decisions remember between turns; times are `View.now_s` of the turn that noted them, None: never."""
 
+    # Of the cluster
     healthy_members: Mapping[str, Member] = field(default_factory=dict)  # of the last view with a leader, by name
     healthy_leader: str | None = None
     key_free_since_s: float | None = None  # since when the leader key is seen free, without a gap
+    asking_since_s: float | None = None  # since when the race waits for answers of peers
     ahead_since_s: Mapping[str, float] = field(default_factory=dict)  # peers that ought to take a free key, by name
+    slot_seen_at_s: Mapping[str, float] = field(default_factory=dict)  # when a member of that slot was last seen, by slot name
+    # Of the lock
+    won_at_s: float | None = None  # since when we hold the lock without being promoted, or since the last progress
+    won_facts: tuple[object, ...] = ()  # what counted as progress then
+    released_at_s: float | None = None  # we gave a won lock back: out of the race for ttl
+    released: Incarnation | None = None  # the lock that we last gave up: if it still stands, its release had no answer
+    release_asked_s: float | None = None  # when that release was last ordered
+    handed_over_lsn: Lsn | None = None  # shutdown checkpoint with which the lock was released during a stop
+    status_at_s: float | None = None  # when the status was last written
+    # Of the own Postgres
     has_joined: bool = False  # one healthy turn with a running Postgres has been seen
     is_own_bootstrap: bool = False  # the initialize key was won by us and the cluster is not made yet
+    is_aborting: bool = False  # our bootstrap failed: its data directory is moved away, then the agent ends
+    was_in_production: bool = False  # control data of this life of the server have said so: a later "shut down" is new
+    following: Upstream | None = None  # what we last told the running server to follow
+    has_followed: bool = False  # whether `following` was told in this life of the server
     rewind: RewindState = RewindState.INITIAL
-    rewind_from: str | None = None  # the leader that `rewind` was compared with
-    released_at_s: float | None = None  # we gave a won lock back: out of the race for ttl
-    won_at_s: float | None = None  # we won the lock and have not been promoted yet
+    history_asked_at_s: float | None = None  # since when a server that is down waits for the leader's history
     crash_recovery_at_s: float | None = None
-    was_demoted: bool = False  # our Postgres was stopped by a demotion and not started since
-    handed_over_lsn: Lsn | None = None  # checkpoint position for which candidates are being asked
     last_lsn: Lsn | None = None
+    moved_at_s: float | None = None  # when the position was last seen to have grown
     race_backoff_since_s: float | None = None
-    repeated: tuple[Code, float, int] | None = None  # last acting reason, when, how often (safety_rules.md §7.5)
+    checkpoint_at_s: float | None = None  # when the checkpoint after a promotion was last asked for
+    repeated: tuple[Repeated, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
