@@ -5,6 +5,8 @@ The sections reach the store's backend as mappings; what is checked here is what
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from patroni.config.key import Apply, Key, Kind
 
 ORDER = (
@@ -19,87 +21,86 @@ ORDER = (
 )  # the first usable one wins
 
 
-def _etcd(section: str) -> tuple[Key, ...]:
-    """Return the keys of `etcd` and `etcd3`, which are the same."""
-    return (
-        Key(
-            path=f"{section}.host",
-            kind=Kind.ADDRESS,
-            default_port=2379,
-            help="One endpoint; the others are asked for.",
-        ),
-        Key(
-            path=f"{section}.port",
-            kind=Kind.INTEGER,
-            minimum=1,
-            maximum=65535,
-            help="Port of endpoints without one.",
-        ),
-        Key(
-            path=f"{section}.hosts",
-            kind=Kind.LIST,
-            help="Endpoints, each `host[:port]`.",
-        ),
-        Key(path=f"{section}.url", kind=Kind.TEXT, help="One endpoint as URL."),
-        Key(
-            path=f"{section}.proxy",
-            kind=Kind.TEXT,
-            help="URL of a proxy; the members are not asked for.",
-        ),
-        Key(
-            path=f"{section}.srv",
-            kind=Kind.TEXT,
-            help="Domain whose SRV records name the endpoints.",
-        ),
-        Key(
-            path=f"{section}.discovery_srv",
-            kind=Kind.TEXT,
-            layers="L",
-            help="Old name of `srv`.",
-        ),
-        Key(
-            path=f"{section}.srv_domain",
-            kind=Kind.TEXT,
-            layers="L",
-            help="Old name of `srv`.",
-        ),
-        Key(
-            path=f"{section}.srv_suffix",
-            kind=Kind.TEXT,
-            help="Suffix of the SRV records' service names.",
-        ),
-        Key(
-            path=f"{section}.use_proxies",
-            kind=Kind.FLAG,
-            default=False,
-            help="The endpoints are proxies: ask for no members.",
-        ),
-        Key(
-            path=f"{section}.protocol",
-            kind=Kind.WORD,
-            words=("http", "https"),
-            help="How to speak with the endpoints.",
-        ),
-        Key(path=f"{section}.username", kind=Kind.TEXT, apply=Apply.LIVE, help="User."),
-        Key(
-            path=f"{section}.password",
-            kind=Kind.TEXT,
-            apply=Apply.LIVE,
-            help="Its password.",
-        ),
-        Key(
-            path=f"{section}.cacert",
-            kind=Kind.PATH,
-            help="Authorities that the endpoints are checked with.",
-        ),
-        Key(path=f"{section}.cert", kind=Kind.PATH, help="Client certificate."),
-        Key(
-            path=f"{section}.key",
-            kind=Kind.PATH,
-            help="Its key; absent: inside `cert`.",
-        ),
-    )
-
+ETCD3 = (
+    Key(
+        path="etcd3.host",
+        kind=Kind.ADDRESS,
+        default_port=2379,
+        help="One endpoint; the others are asked for.",
+    ),
+    Key(
+        path="etcd3.port",
+        kind=Kind.INTEGER,
+        minimum=1,
+        maximum=65535,
+        help="Port of endpoints without one.",
+    ),
+    Key(
+        path="etcd3.hosts",
+        kind=Kind.LIST,
+        help="Endpoints, each `host[:port]`.",
+    ),
+    Key(path="etcd3.url", kind=Kind.TEXT, help="One endpoint as URL."),
+    Key(
+        path="etcd3.proxy",
+        kind=Kind.TEXT,
+        help="URL of a proxy; the members are not asked for.",
+    ),
+    Key(
+        path="etcd3.srv",
+        kind=Kind.TEXT,
+        help="Domain whose SRV records name the endpoints.",
+    ),
+    Key(
+        path="etcd3.discovery_srv",
+        kind=Kind.TEXT,
+        layers="L",
+        help="Old name of `srv`.",
+    ),
+    Key(
+        path="etcd3.srv_domain",
+        kind=Kind.TEXT,
+        layers="L",
+        help="Old name of `srv`.",
+    ),
+    Key(
+        path="etcd3.srv_suffix",
+        kind=Kind.TEXT,
+        help="Suffix of the SRV records' service names.",
+    ),
+    Key(
+        path="etcd3.use_proxies",
+        kind=Kind.FLAG,
+        default=False,
+        help="The endpoints are proxies: ask for no members.",
+    ),
+    Key(
+        path="etcd3.protocol",
+        kind=Kind.WORD,
+        words=("http", "https"),
+        help="How to speak with the endpoints.",
+    ),
+    Key(path="etcd3.username", kind=Kind.TEXT, apply=Apply.LIVE, help="User."),
+    Key(
+        path="etcd3.password",
+        kind=Kind.TEXT,
+        apply=Apply.LIVE,
+        help="Its password.",
+    ),
+    Key(
+        path="etcd3.cacert",
+        kind=Kind.PATH,
+        help="Authorities that the endpoints are checked with.",
+    ),
+    Key(path="etcd3.cert", kind=Kind.PATH, help="Client certificate."),
+    Key(
+        path="etcd3.key",
+        kind=Kind.PATH,
+        help="Its key; absent: inside `cert`.",
+    ),
+)
+# The two have the same keys.
+ETCD = tuple(replace(key, path=key.path.replace("etcd3.", "etcd.")) for key in ETCD3)
 
 CONSUL = (
     Key(
@@ -282,4 +283,4 @@ LOCAL = (
     ),
 )
 
-STORE = CONSUL + _etcd("etcd") + _etcd("etcd3") + EXHIBITOR + KUBERNETES + RAFT + ZOOKEEPER + LOCAL + CITUS
+STORE = CONSUL + ETCD + ETCD3 + EXHIBITOR + KUBERNETES + RAFT + ZOOKEEPER + LOCAL + CITUS

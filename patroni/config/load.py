@@ -24,7 +24,7 @@ class Local:
 
     values: Mapping[str, object]  # YAML's tree, unknown keys included
     path: str | None  # of the file or directory; None: the environment alone, which cannot be reloaded
-    warnings: tuple[str, ...] = ()
+    environment: Environment = Environment()  # as captured at the start; laid over the file again at a reload
 
 
 def load_local(path: str | None, environment: Environment) -> Local:
@@ -40,7 +40,16 @@ def load_local(path: str | None, environment: Environment) -> Local:
             missing = f" There is no {path}." if path is not None else ""
             raise ConfigError([f"Config is empty.{missing}"])
         path = None
-    return Local(values=values, path=path, warnings=environment.warnings)
+    return Local(values=values, path=path, environment=environment)
+
+
+def reload_local(local: Local) -> Local:
+    """Read the file or directory again; without one there is nothing to reload. Raise ConfigError as `load_local` does."""
+    if local.path is None:
+        return local
+    if not os.path.exists(local.path):
+        raise ConfigError([f"{local.path}: there is no such file"])
+    return load_local(local.path, local.environment)
 
 
 def load_for_patronictl(path: str | None, default_path: str, environment: Environment) -> Local:
@@ -48,10 +57,10 @@ def load_for_patronictl(path: str | None, default_path: str, environment: Enviro
     wanted = default_path if path is None else path
     if os.access(wanted, os.R_OK):
         values = patched(_read(Path(wanted)), environment.values)
-        return Local(values=values, path=wanted, warnings=environment.warnings)
+        return Local(values=values, path=wanted, environment=environment)
     if wanted != default_path:
         raise ConfigError([f"{wanted}: {'is not readable' if os.path.exists(wanted) else 'there is no such file'}"])
-    return Local(values=_without_file(environment), path=None, warnings=environment.warnings)
+    return Local(values=_without_file(environment), path=None, environment=environment)
 
 
 def read_cache(data_dir: str) -> Mapping[str, object] | None:

@@ -160,7 +160,7 @@ def _build(layers: _Layers, notes: Notes) -> Configuration:
         local=layers.local,
         dynamic=layers.dynamic,
         seen=layers.seen,
-        warnings=(*layers.local.warnings, *layers.dynamic.warnings, *notes.warnings),
+        warnings=(*layers.local.environment.warnings, *layers.dynamic.warnings, *notes.warnings),
     )
 
 

@@ -1,0 +1,1 @@
+"""The configuration: tables for each rule of reading, and each fault as one line."""
