@@ -6,6 +6,7 @@ leader key), because nothing else would tell. Costs at rest: issue's figures in 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from patroni.agent import order
@@ -67,17 +68,22 @@ class Looks:
         self._store.ask(now)
         return [order.ReadStore(is_linearizable=True, newer_than=newer_than)]
 
-    def ask(self, observed: Observed, names: tuple[str, ...], now: Instant) -> list[Order]:
-        """Order questions to these members, each at most once at a time."""
+    def ask(self, observed: Observed, names: tuple[str, ...], now: Instant, gone: Mapping[str, str] | None = None) -> list[Order]:
+        """Order questions to these members, each at most once at a time.
+
+        gone: the last known address of those whose member key is gone, by name.
+        """
         orders: list[Order] = []
+        last_known = gone or {}
         for name in names:
             under_way = observed.asked.get(name)
             if under_way is not None and elapsed_s(under_way, now) <= ELECTION_FACTS_S:
                 continue
             member = observed.cluster.members.get(name) if observed.cluster else None
-            if member is not None and member.api_url is not None:
+            api_url = member.api_url if member is not None else last_known.get(name)
+            if api_url is not None:
                 observed.asked[name] = now
-                orders.append(order.AskPeer(name=name, api_url=member.api_url))
+                orders.append(order.AskPeer(name=name, api_url=api_url))
         return orders
 
     def due_at_s(self, observed: Observed, settings: Settings, now: Instant) -> float:

@@ -165,8 +165,8 @@ class Loop:
 
     def _question(self, question: Action, view: View, now: Instant) -> list[Order]:
         match question:
-            case act.AskPeers(names=names):
-                return self._looks.ask(self.observed, names, now)
+            case act.AskPeers(names=names, api_urls=api_urls):
+                return self._looks.ask(self.observed, names, now, dict(api_urls))
             case act.AskHistory(member=member, conn_url=conn_url):
                 return [order.AskLeaderHistory(member=member, conn_url=conn_url)]
             case act.ReadCluster(newer_than=newer_than):
