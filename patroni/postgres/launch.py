@@ -24,7 +24,7 @@ from patroni.postgres.tool import environment
 
 # argv: descriptor to report on, then the postmaster's words. The report is a line "PID START_TICKS", made while the child
 # cannot have been reaped yet, and another one if the exec failed.
-_HELPER = """
+_HELPER = r"""
 import fcntl, os, sys
 report = int(sys.argv[1])
 fcntl.fcntl(report, fcntl.F_SETFD, fcntl.FD_CLOEXEC)

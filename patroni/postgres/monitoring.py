@@ -37,6 +37,7 @@ SELECT r.standby,
                           'usename', usename, 'application_name', application_name, 'client_addr', client_addr,
                           'state', state, 'sync_state', sync_state, 'sync_priority', sync_priority)))
           FROM pg_stat_replication),
+       (SELECT array_agg(active_pid) FROM pg_replication_slots WHERE slot_type = 'logical' AND active_pid IS NOT NULL),
        pg_postmaster_start_time(),
        (SELECT json_agg(json_build_object('name', name, 'old', setting, 'unit', unit, 'type', vartype, 'new', coalesce(
                           (SELECT f.setting FROM pg_file_settings f WHERE lower(f.name) = lower(s.name)
@@ -45,6 +46,7 @@ SELECT r.standby,
   FROM (SELECT pg_is_in_recovery() AS standby OFFSET 0) r
   LEFT JOIN pg_stat_get_wal_receiver() w ON w.pid IS NOT NULL
 """
+_LOGICAL = 19  # column with the pids of logical walsenders: their titles do not tell them from physical ones before 18
 
 
 def read_monitoring(server: Server, call: Call, request: ReadMonitoring) -> Monitoring:
@@ -52,13 +54,14 @@ def read_monitoring(server: Server, call: Call, request: ReadMonitoring) -> Moni
     kept = server.rest if request.is_for_rest else server.heartbeat
     words = server.local_words("restapi" if request.is_for_rest else "heartbeat")
     rows, server_version = kept.run(call, words, _QUERY)
+    server.logical_walsenders = frozenset(rows[0][_LOGICAL] or ())
     return _monitoring(rows[0], server_version)
 
 
 def _monitoring(row: Sequence[Any], server_version: int) -> Monitoring:
     standby, timeline, flushed, replayed, received, paused, replayed_at, pid, status, latest_end, received_tli = row[:11]
     sender_host, sender_port, sender_slot, restore_command, conninfo, slot = row[11:17]
-    slots, walsenders, started, pending = row[17:]
+    slots, walsenders, _, started, pending = row[17:]
     if standby:
         timeline = received_tli if latest_end is not None else None
     receiving = (sender_host, sender_port, sender_slot) if sender_host else None

@@ -29,6 +29,7 @@ class Server:
         self.heartbeat = KeptSession()
         self.rest = KeptSession()
         self.replication = KeptSession()
+        self.logical_walsenders: frozenset[int] = frozenset()  # pids, as the last monitoring query saw them
         self._lock = threading.Lock()
         self._postmaster: Living | None = None
         self._running_port: int | None = None

@@ -59,7 +59,9 @@ def end_backends(server: Server, call: Call, request: EndBackends) -> None:
     if living is None:
         return
     for pid in process.children(living.pid):
-        if is_client(process.title(pid), server.config.scope, server.config.replication.username):
+        title = process.title(pid)
+        is_logical = pid in server.logical_walsenders and "walsender " in title
+        if is_logical or is_client(title, server.config.scope, server.config.replication.username):
             child = process.pin(pid)
             if child is not None and pid in process.children(living.pid):
                 child.signal(signal.SIGTERM)
@@ -68,7 +70,8 @@ def end_backends(server: Server, call: Call, request: EndBackends) -> None:
 def is_client(title: str, cluster_name: str, replication_user: str | None) -> bool:
     """Return whether a child with this process title is a client backend or a logical walsender.
 
-    A logical walsender's title names its database after its user, a physical one's does not.
+    From 18 on a logical walsender's title names its database after its user, a physical one's does not; before, both look
+    alike and the last monitoring query knows.
     """
     text = title.removeprefix("postgres: ").removeprefix(f"{cluster_name}: ")
     if not title.startswith("postgres: ") or not text:

@@ -1,0 +1,1 @@
+"""The driver of one Postgres on real servers: the oldest and the newest that are installed."""

@@ -1,0 +1,114 @@
+"""A new cluster: initdb, start, roles; and what is said when that cannot be."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from patroni.decision.node import ClusterState, DataDirectory, Process
+from patroni.postgres import request as pg
+from patroni.postgres.request import PostgresError
+from tests.postgres.conftest import MakeNode
+from tests.postgres.node import LIMIT_S, Node
+from tests.support.waiting import wait_until
+
+
+def test_initdb_start_and_roles(make_node: MakeNode) -> None:
+    node = make_node("a")
+    seen = node.directory / "seen"
+    psql = f"{node.config.bin_dir}/psql"
+    node.change(
+        post_bootstrap=f"""sh -c 'echo "$1" "$PGOPTIONS" >{seen}; {psql} -qw -c "CREATE TABLE made ()" "$1"' script""",
+        dynamic_parameters={"max_connections": 60, "synchronous_standby_names": "*", "synchronous_commit": "on"},
+    )
+    assert node.files().data_directory is DataDirectory.EMPTY
+
+    node.bootstrap()
+
+    files = node.files()
+    assert files.process is Process.ALIVE
+    assert files.data_directory is DataDirectory.PRESENT
+    assert files.control is not None and files.control.cluster_state is ClusterState.IN_PRODUCTION
+    assert files.control.can_rewind
+    roles = node.sql("SELECT rolname, rolsuper, rolreplication FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY 1")
+    assert roles == [("postgres", True, True), ("replicator", False, True), ("rewinder", False, False)]
+    assert node.sql("SELECT has_function_privilege('rewinder', 'pg_read_binary_file(text)', 'EXECUTE')") == [(True,)]
+    assert seen.read_text().startswith(f"dbname=postgres user=postgres host=localhost port={node.config.port} ")
+    assert "synchronous_commit=local" in seen.read_text()
+    assert node.sql("SELECT count(*) FROM made") == [(0,)]
+    assert node.sql("SHOW max_connections") == [("60",)]
+
+
+def test_a_failing_post_bootstrap_program_fails_the_bootstrap(make_node: MakeNode) -> None:
+    node = make_node("a")
+    node.change(post_bootstrap="sh -c 'exit 3'")
+    with pytest.raises(PostgresError, match=r"^bootstrap.post_bootstrap: sh ended with status 3$"):
+        node.bootstrap()
+    node.stop()
+    node.do(pg.MoveDataDirectoryAway())
+    assert node.files().data_directory is DataDirectory.EMPTY
+    assert Path(f"{node.data_dir}.failed", "PG_VERSION").exists()
+
+
+def test_a_forbidden_initdb_option_is_named(make_node: MakeNode) -> None:
+    node = make_node("a")
+    node.change(initdb=[{"pgdata": "/elsewhere"}])
+    with pytest.raises(PostgresError, match=r"^bootstrap.initdb: option pgdata is not allowed$"):
+        node.do(pg.Initdb())
+    node.change(initdb=[{"encoding": "no-such"}])
+    with pytest.raises(PostgresError, match=r'^initdb failed \(status 1\): .*"no-such" is not a valid'):
+        node.do(pg.Initdb())
+    assert node.files().data_directory is DataDirectory.EMPTY
+
+
+def test_cancel_ends_initdb_and_its_children(make_node: MakeNode) -> None:
+    node = make_node("a")
+    errors: list[PostgresError] = []
+
+    def run() -> None:
+        try:
+            node.do(pg.Initdb())
+        except PostgresError as error:
+            errors.append(error)
+
+    job = threading.Thread(target=run)
+    job.start()
+    wait_until(node.data_dir.exists, LIMIT_S, "initdb to begin")
+    assert node.files().process is Process.DOWN  # the tool's own servers are nobody's leftovers
+    node.driver.cancel()
+    job.join(LIMIT_S)
+    assert [str(error) for error in errors] == ["cancelled"]
+    assert node.files().data_directory is DataDirectory.EMPTY
+
+
+def test_missing_programs_are_named(make_node: MakeNode, template: Node) -> None:
+    node = make_node("a")
+    programs = str(node.directory)
+    node.change(bin_dir=programs)
+    with pytest.raises(PostgresError, match=rf"^postgresql.bin_dir: no program postgres in {programs}$"):
+        node.do(pg.Initdb())
+    (node.directory / "postgres").symlink_to(f"{template.config.bin_dir}/postgres")
+    node.driver.configure(node.config)
+    node.change(bin_dir=f"{programs}/.")
+    with pytest.raises(PostgresError, match=rf"^Postgres' program initdb is missing in {programs}/\.$"):
+        node.do(pg.Initdb())
+
+
+def test_a_data_directory_open_to_others_is_refused_in_one_line(make_node: MakeNode, template: Node) -> None:
+    node = make_node("a")
+    node.copy_of(template)
+    node.data_dir.chmod(0o755)
+    node.do(pg.WriteConfiguration(is_standby=False))
+    with pytest.raises(PostgresError, match=r"has permissions 0755; Postgres accepts 0700 or 0750: chmod 0700 it$"):
+        node.do(pg.Launch())
+
+
+def test_an_unreadable_data_directory_is_inaccessible(make_node: MakeNode) -> None:
+    node = make_node("a")
+    node.data_dir.mkdir(mode=0o300)
+    files = node.files()
+    assert files.data_directory is DataDirectory.INACCESSIBLE
+    assert files.detail == f"{node.data_dir}: Permission denied"
+    node.data_dir.chmod(0o700)
