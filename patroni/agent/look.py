@@ -68,7 +68,9 @@ class Looks:
         self._store.ask(now)
         return [order.ReadStore(is_linearizable=True, newer_than=newer_than)]
 
-    def ask(self, observed: Observed, names: tuple[str, ...], now: Instant, gone: Mapping[str, str] | None = None) -> list[Order]:
+    def ask(
+        self, observed: Observed, names: tuple[str, ...], now: Instant, gone: Mapping[str, str] | None = None
+    ) -> list[Order]:
         """Order questions to these members, each at most once at a time.
 
         gone: the last known address of those whose member key is gone, by name.
