@@ -24,7 +24,7 @@ from patroni.agent.logs import EXIT_FULL, Logs
 from patroni.agent.member import publication
 from patroni.agent.perform import FAILURES
 from patroni.agent.privilege import PrivilegeError, drop_root
-from patroni.agent.reconfigure import Reconfigurer
+from patroni.agent.reconfigure import Reconfigurer, timing_of
 from patroni.agent.shared import Shared
 from patroni.config.environment import capture
 from patroni.config.fault import ConfigError
@@ -32,7 +32,7 @@ from patroni.config.load import load_local, read_cache
 from patroni.config.settings import Configuration, build, with_dynamic
 from patroni.dcs.coordinator import Coordinator, drive
 from patroni.dcs.path import cluster_prefix
-from patroni.dcs.store import Store
+from patroni.dcs.store import Store, StoreConfigError
 from patroni.dcs.stores import open_store
 from patroni.decision.cluster import Cluster
 from patroni.fence.lock import DataDirectoryTaken, lock_data_directory
@@ -110,7 +110,7 @@ def _guarded(configuration: Configuration) -> int:
             return _run(configuration)
         finally:
             lock.close()
-    except (Refusal, ConfigError, DataDirectoryTaken, PostgresError) as error:
+    except (Refusal, ConfigError, StoreConfigError, DataDirectoryTaken, PostgresError) as error:
         logger.critical("%s", error)
         return 1
 
@@ -122,8 +122,7 @@ def _run(configuration: Configuration) -> int:
     store = open_store(
         configuration.store.kind,
         configuration.store.values,
-        ttl_s=settings.ttl_s,
-        retry_timeout_s=settings.retry_timeout_s,
+        timing=timing_of(settings),
         clock=clock.now,
     )
     peers = PeerClient(client_config(configuration), VERSION, Clocks())
@@ -140,7 +139,7 @@ def _run(configuration: Configuration) -> int:
 def _serve(begun: _Begun, configuration: Configuration) -> int:
     driver = Driver(postgres_config(configuration), lambda: clock.now().boot_s)
     shared = Shared(settings=configuration.settings, dynamic_configuration=configuration.dynamic.values)
-    reconfigurer = Reconfigurer(configuration, shared, driver, begun.store)
+    reconfigurer = Reconfigurer(configuration, shared, driver)
     rest = rest_config(configuration)
     plan = Plan(
         name=configuration.name,

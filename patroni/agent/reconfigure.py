@@ -15,8 +15,9 @@ from patroni.config.environment import capture
 from patroni.config.fault import ConfigError
 from patroni.config.load import load_local
 from patroni.config.settings import Configuration, with_dynamic, with_local
-from patroni.dcs.store import Store
+from patroni.dcs.store import Timing
 from patroni.decision.cluster import Cluster
+from patroni.decision.settings import Settings
 from patroni.postgres.driver import Driver
 
 logger = logging.getLogger(__name__)
@@ -25,11 +26,10 @@ logger = logging.getLogger(__name__)
 class Reconfigurer:
     """Holds the configuration in force; `take` belongs to the loop's thread."""
 
-    def __init__(self, configuration: Configuration, shared: Shared, driver: Driver, store: Store) -> None:
+    def __init__(self, configuration: Configuration, shared: Shared, driver: Driver) -> None:
         self.configuration = configuration
         self._shared = shared
         self._driver = driver
-        self._store = store
 
     def take(self, cluster: Cluster | None, is_reload: bool) -> None:
         """Look at a new view's config key; with `is_reload` read the files again as well."""
@@ -56,3 +56,8 @@ class Reconfigurer:
         self._shared.settings = wanted.settings
         self._shared.dynamic_configuration = wanted.dynamic.values
         self._driver.configure(postgres_config(wanted))
+
+
+def timing_of(settings: Settings) -> Timing:
+    """Return what a store may derive its own limits from."""
+    return Timing(ttl_s=settings.ttl_s, loop_wait_s=settings.loop_wait_s, retry_timeout_s=settings.retry_timeout_s)
