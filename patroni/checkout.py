@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
+
+# What every start needs; a driver and a store's client are asked for when they are used.
+_LIBRARIES = ("click", "dateutil", "httptools", "urllib3", "yaml")
 
 
 def enter_environment(script: str) -> None:
@@ -33,7 +37,6 @@ def _require_libraries(script: str) -> None:
     """Say what to do where neither .venv nor an own installation has what the agent imports."""
     if sys.version_info < (3, 11):  # noqa: UP036  # this module runs before .venv's Python does
         sys.exit(f"{os.path.basename(script)}: needs Python 3.11 or newer; run script/bootstrap first")
-    try:
-        import yaml  # noqa: F401, PLC0415  # one of them stands for all
-    except ImportError:
-        sys.exit(f"{os.path.basename(script)}: the libraries it needs are not installed; run script/bootstrap first")
+    missing = [library for library in _LIBRARIES if find_spec(library) is None]
+    if missing:
+        sys.exit(f"{os.path.basename(script)}: not installed: {', '.join(missing)}; run script/bootstrap first")

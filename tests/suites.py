@@ -133,8 +133,8 @@ class Line:
 
 def execute(run: Run, line: Line) -> Result:
     """Run pytest, end it at the limit, and read what it says meanwhile."""
-    command = [str(run.python), "-m", "pytest", "-q", "--no-header", *run.arguments]
-    command += [f"tests/{folder}" for folder in run.folders]
+    command = [str(run.python), "-m", "pytest", "-q", "--no-header", "-c", str(ROOT / "pyproject.toml"), *run.arguments]
+    command += [str(TESTS / folder) for folder in run.folders]
     environment = {**environ, "PYTHONUNBUFFERED": "1", **run.environment}
     lines: list[str] = []
     with subprocess.Popen(
