@@ -12,10 +12,12 @@ from datetime import datetime
 
 from patroni.decision.actions import Action
 from patroni.decision.cluster import Cluster
-from patroni.decision.reasons import Reason
+from patroni.decision.reasons import Code, Reason
 from patroni.decision.view import Decision, View
 
 KEPT = 500
+PASSING_S = 1.0
+PASSING = (Code.CHAIN_RUNNING, Code.FACTS_UNKNOWN, Code.PG_UNREACHABLE)  # normal for a moment; a line only where they last
 cycle_logger = logging.getLogger("patroni.__main__")  # the names that log parsers match
 ha_logger = logging.getLogger("patroni.ha")
 
@@ -34,21 +36,31 @@ class Journal:
 
     def __init__(self) -> None:
         self._records: deque[Record] = deque(maxlen=KEPT)
-        self._last_code: str | None = None
-        self._logged_at_s = float("-inf")
+        self._last_code: Code | None = None
+        self._since_s = 0.0
+        self._logged: tuple[Code, float] | None = None  # what was logged last, and when
 
     def note(self, view: View, decision: Decision) -> None:
         """Take down one decision."""
-        is_new = decision.because.code != self._last_code
-        if is_new or decision.actions:
+        code = decision.because.code
+        if code is not self._last_code:
+            self._since_s = view.now_s
+        if code is not self._last_code or decision.actions:
             self._records.append(Record(at=view.wall, because=decision.because, actions=decision.actions))
-        is_due = view.now_s - self._logged_at_s >= view.settings.loop_wait_s
-        if is_new or is_due:
+        self._last_code = code
+        if self._is_due(code, view):
             _log(view.node.name, view.cluster, decision, view.settings.is_paused)
-            self._logged_at_s = view.now_s
+            self._logged = (code, view.now_s)
         elif decision.actions:
             cycle_logger.debug("%s: %s", decision.because, names_of(decision.actions))
-        self._last_code = decision.because.code
+
+    def _is_due(self, code: Code, view: View) -> bool:
+        """Whether this reason gets its line now: another one than the last, or a loop_wait later."""
+        if code in PASSING and view.now_s - self._since_s < PASSING_S:
+            return False
+        if self._logged is None or code is not self._logged[0]:
+            return True
+        return view.now_s - self._logged[1] >= view.settings.loop_wait_s
 
     def records(self) -> tuple[Record, ...]:
         """Return what is kept, oldest first."""
