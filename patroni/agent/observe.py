@@ -194,7 +194,7 @@ class Observed:
         if seen.monitoring is None:
             return
         self.monitoring_good_at = now
-        self.local_timeline = seen.timeline or self.local_timeline
+        self.local_timeline = seen.timeline or seen.monitoring.timeline or self.local_timeline
         if self.job is None or self.state is PostgresState.STARTING:
             self._enter(PostgresState.RUNNING, self._role_of(seen.monitoring, now), now)
 
