@@ -22,7 +22,7 @@ from patroni.decision.actions import (
 )
 from patroni.decision.cluster import Initialize, Member, PostgresState
 from patroni.decision.demotion import release
-from patroni.decision.fact import is_valid_system_id, last_failed, leader_member
+from patroni.decision.fact import is_valid_system_id, leader_member
 from patroni.decision.leader_race import claim_lock
 from patroni.decision.node import DataDirectory, JobKind, Process
 from patroni.decision.reasons import Code, because
@@ -35,8 +35,11 @@ from patroni.decision.view import Decision, View
 
 def exit_after_abort(view: View) -> Decision | None:
     """End the agent when the remains of a failed bootstrap are away (P1)."""
+    last = view.last_chain
     if not view.memory.is_aborting:
         return None
+    if last is not None and isinstance(last.failed, CancelInitialize | AbortBootstrap):
+        return _abort(view, "taking it back once more")
     return act(view, because(Code.BOOTSTRAP_ABORT, detail="the data directory was moved away"), Exit(1))
 
 
@@ -55,11 +58,13 @@ def _abort(view: View, detail: str) -> Decision:
 
 def abort_at_shutdown(view: View) -> Decision | None:
     """Take the claim back where the agent ends in the middle of its bootstrap; the running job is cancelled first."""
-    if view.memory.is_aborting and view.node.job is None and view.chain is None:
-        return exit_after_abort(view)
-    if not view.memory.is_own_bootstrap or view.node.job is not None or view.chain is not None:
+    if not view.memory.is_aborting and not view.memory.is_own_bootstrap:
         return None
-    return _abort(view, "the agent was told to end")
+    if view.chain is not None:
+        return act(view, because(Code.CHAIN_RUNNING, decision=view.chain.code))
+    if view.node.job is not None:
+        return None
+    return exit_after_abort(view) or _abort(view, "the agent was told to end")
 
 
 def publish(view: View) -> Decision | None:
@@ -86,9 +91,13 @@ def _failure(view: View) -> str | None:
         return "the cluster was initialized by another node"
     if cluster is not None and cluster.leader_name not in (None, view.node.name):
         return "another node leads the cluster"
-    if last is not None and last_failed(view, JobKind.BOOTSTRAP):
+    if view.last_chain is not None and isinstance(view.last_chain.failed, Bootstrap):
+        return view.last_chain.detail
+    if last is None or last.kind is not JobKind.BOOTSTRAP:
+        return None  # It is about to begin.
+    if not last.is_ok:
         return last.detail
-    return "Postgres is not running" if view.node.process is Process.DOWN else None
+    return "Postgres is not running" if view.node.process is not Process.ALIVE else None
 
 
 # --- an empty or vanished data directory

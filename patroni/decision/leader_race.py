@@ -44,11 +44,19 @@ def unreachable(view: View) -> Decision | None:
     return act(view, because(Code.PG_UNREACHABLE), within_s=1.0)
 
 
+def starting(view: View) -> Decision | None:
+    """Wait for the end of a start before judging (H3): what Postgres is, is not known yet."""
+    if not view.node.is_starting:
+        return None
+    return act(view, because(Code.RACE_STARTING), within_s=1.0)
+
+
 def back_off(view: View) -> Decision | None:
     """Delay the race of a standby whose WAL may still be moving (L0, L1)."""
     backoff_s = view.settings.primary_race_backoff_s
     memory = view.memory
-    if backoff_s <= 0 or view.node.is_running_primary or memory.last_lsn is None or _candidate(view) is not None:
+    is_free = view.cluster is not None and view.cluster.leader is None and _candidate(view) is None
+    if backoff_s <= 0 or not is_free or view.node.is_running_primary or memory.last_lsn is None:
         return None
     since_s = memory.race_backoff_since_s if memory.race_backoff_since_s is not None else view.now_s
     left_s = since_s + backoff_s - view.now_s
@@ -133,8 +141,6 @@ def _own_bar(view: View) -> Reason | None:
         return because(Code.RACE_STANDS_BACK, left_s=stands_back_s)
     if view.failsafe_until_s is not None and view.failsafe_until_s > view.now_s:
         return because(Code.RACE_FAILSAFE)
-    if view.node.is_starting:
-        return because(Code.RACE_STARTING)
     if view.settings.tags.nofailover:
         return because(Code.RACE_NOT_ALLOWED)
     if not is_valid_system_id(view.node.system_id):

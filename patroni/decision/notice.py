@@ -77,7 +77,9 @@ def _life(view: View, memory: Memory) -> Memory:
     """Remember what holds for one life of the server only."""
     node = view.node
     if node.process in DOWN:
-        return replace(memory, was_in_production=False, has_followed=False, handed_over_lsn=None)
+        is_idle = node.job is None and view.chain is None  # else a start that was told whom to follow is under way
+        has_followed = memory.has_followed and not is_idle
+        return replace(memory, was_in_production=False, has_followed=has_followed, handed_over_lsn=None)
     if node.process is not Process.ALIVE:
         return memory
     state = node.control.cluster_state if node.control else None
@@ -102,7 +104,7 @@ def _won(view: View, memory: Memory) -> Memory:
     is_waiting = view.lease.is_held and node.process is Process.ALIVE and node.is_in_recovery is True
     if not is_waiting:
         return replace(memory, won_at_s=None, won_facts=())
-    facts = (node.lsn, node.replay_lsn, node.state, node.role)
+    facts = (node.replay_lsn, node.state, node.role)
     if memory.won_at_s is not None and memory.won_facts == facts:
         return memory
     return replace(memory, won_at_s=view.now_s, won_facts=facts)

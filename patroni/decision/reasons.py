@@ -186,7 +186,7 @@ _TEXTS: Mapping[Code, str] = {
     Code.RACE_BACKOFF: "the race is delayed by primary_race_backoff: {left_s:.0f} seconds left",
     Code.RACE_STANDS_BACK: "following: this node gave the lock back lately and stands back for {left_s:.0f} seconds",
     Code.RACE_FAILSAFE: "following: a primary is kept by failsafe mode",
-    Code.RACE_STARTING: "following: Postgres is still starting",
+    Code.RACE_STARTING: "Postgres is still starting",
     Code.RACE_NOT_ALLOWED: "following: I am not allowed to promote (nofailover)",
     Code.RACE_POSITION_UNKNOWN: "following: the own WAL position is unknown",
     Code.RACE_LAG: "following: my WAL position is {lag_bytes} bytes behind the last published one, more than {limit_bytes}",

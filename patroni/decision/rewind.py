@@ -89,7 +89,9 @@ def compare_while_down(view: View) -> Decision | None:
 def compare_while_running(view: View) -> Decision | None:
     """Ask the leader for its history beside the normal work (F9)."""
     leader, fine = leader_member(view), follower_ok(view)
-    if view.memory.rewind is not RewindState.CHECK or leader is None or fine is None or not _wants_answer(view, leader):
+    if view.memory.rewind is not RewindState.CHECK or leader is None or fine is None:
+        return None
+    if leader.role is not Role.PRIMARY or not _wants_answer(view, leader):
         return None
     return act(view, fine.because, _question(leader), within_s=ASK_AGAIN_S)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from patroni.decision.actions import Demote, DemoteKind, StartAsStandby
 from patroni.decision.cluster import Role
 from patroni.decision.fact import DOWN, may_write
-from patroni.decision.node import DataDirectory
+from patroni.decision.node import DataDirectory, JobKind
 from patroni.decision.reasons import Code, because
 from patroni.decision.rule import act
 from patroni.decision.standby import wanted_upstream
@@ -40,7 +40,8 @@ def lease_lasts(view: View) -> Decision | None:
 def start_read_only(view: View) -> Decision | None:
     """Start a server that is down and known to be of this cluster; only a replica has an upstream."""
     node = view.node
-    is_ours = view.memory.has_joined and node.data_directory is DataDirectory.PRESENT
+    is_demoted = node.last_job is not None and node.last_job.kind is JobKind.DEMOTE
+    is_ours = node.data_directory is DataDirectory.PRESENT and (view.memory.has_joined or is_demoted)
     if node.process not in DOWN or not is_ours:
         return None
     upstream = wanted_upstream(view) if node.role is Role.REPLICA else None
