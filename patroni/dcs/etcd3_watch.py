@@ -226,12 +226,15 @@ class Etcd3Watcher:
                 raise DcsUnavailable("a range without a revision")
             self._entries, self._revision = dict(snapshot.entries), header.revision
             self._store_id, self._term = header.cluster_id, header.raft_term
-            create = {**body, "start_revision": str(header.revision + 1)}
-            call = Call(path="/watch", body={"create_request": create}, is_repeatable=True)
-            self._client.try_streams(deadline, self._open, call)
+            self._follow(header.revision + 1, deadline)
         except EtcdError as error:
             raise DcsUnavailable(str(error)) from error
         return None if self._is_closed else self._snapshot(is_linearizable=True)
+
+    def _follow(self, start_revision: int, deadline: Deadline) -> None:
+        """Begin a stream of all events from that revision on."""
+        create = prefix_range(self._prefix) | {"start_revision": str(start_revision)}
+        self._client.try_streams(deadline, self._open, Call(path="/watch", body={"create_request": create}))
 
     def _open(self, endpoint: Endpoint, request: HttpRequest, timeout_s: float) -> None:
         """Begin a stream at this endpoint and wait until it says so."""

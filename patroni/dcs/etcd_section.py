@@ -155,12 +155,14 @@ class _Reader:
 
     def _address(self, key: str, item: str, scheme: str, default_port: int) -> Address:
         host, port = item, ""
+        if "/" in item or any(character.isspace() for character in item):
+            raise self.fault(key, f"expected host:port, got {item!r}")
         if item.startswith("["):
             host, _, rest = item[1:].partition("]")
             port = rest.removeprefix(":")
         elif item.count(":") == 1:
             host, _, port = item.partition(":")
-        if not host or "/" in host or any(character.isspace() for character in host):
+        if not host:
             raise self.fault(key, f"expected host:port, got {item!r}")
         return Address(scheme=scheme, host=host, port=self._port(key, port) if port else default_port)
 
