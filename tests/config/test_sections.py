@@ -93,8 +93,10 @@ def test_the_section_of_the_store() -> None:
             ClientSection(username="u", password="5", cacert="/ca"),
         ),
         (
-            "{restapi: {authentication: {username: u, password: p}, cafile: /ca},"
-            " ctl: {authentication: {username: c, password: q}, cacert: /cb}}",
+            (
+                "{restapi: {authentication: {username: u, password: p}, cafile: /ca},"
+                " ctl: {authentication: {username: c, password: q}, cacert: /cb}}"
+            ),
             ClientSection(username="c", password="q", cacert="/cb"),
         ),
         ("ctl: {keyfile: /k, keyfile_password: p, insecure: 'on'}", ClientSection(insecure=True)),
