@@ -18,6 +18,7 @@ from patroni.postgres import request as pg
 from patroni.postgres.call import Call, Clock
 from patroni.postgres.config import PostgresConfig
 from patroni.postgres.look import Looker
+from patroni.postgres.request import PostgresError
 from patroni.postgres.server import Server
 
 T = TypeVar("T")
@@ -56,6 +57,8 @@ class Driver:
                 self._cancellable.add(call)
         try:
             return cast(T, method(self._server, call, request))
+        except OSError as error:
+            raise PostgresError(f"{error.filename or type(request).__name__}: {error.strerror or error}") from error
         finally:
             with self._lock:
                 self._cancellable.discard(call)

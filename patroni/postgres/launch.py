@@ -15,9 +15,11 @@ import struct
 import subprocess
 import sys
 
-from patroni.postgres import parameters, process
+from patroni.decision.node import Process
+from patroni.postgres import conf, parameters, process
 from patroni.postgres.call import Call
 from patroni.postgres.control_data import read_words
+from patroni.postgres.look import look_at_processes
 from patroni.postgres.request import AwaitReady, Launch, PostgresError, PostgresTimeout, Readiness
 from patroni.postgres.server import Server
 from patroni.postgres.tool import environment
@@ -49,6 +51,8 @@ def launch(server: Server, call: Call, request: Launch) -> int:
     running = server.postmaster()
     if running is not None:
         return running.pid
+    if look_at_processes(server) is not Process.DOWN:
+        raise PostgresError(f"something of an earlier server still lives on {server.data_dir}")
     _check_directory(server)
     words = [server.binaries().path("postgres"), *server_words(server, call)]
     server.heartbeat.close()
@@ -81,6 +85,8 @@ def await_ready(server: Server, call: Call, request: AwaitReady) -> Readiness:
             return Readiness.GONE
         readiness = _readiness(server, call)
         left_s = deadline_s - call.now_s()
+        if readiness is Readiness.ACCEPTING:
+            conf.save_backups(server)
         if readiness is Readiness.ACCEPTING or left_s <= 0:
             return readiness
         call.wait({living.pidfd: select.POLLIN}, min(_LOOK_S, left_s))

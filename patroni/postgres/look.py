@@ -21,7 +21,7 @@ class Looker:
     def read_files(self, server: Server, call: Call, request: ReadFiles) -> Files:
         """Look at everything; what cannot be read is said in `detail`."""
         directory, detail = _directory(server)
-        living = server.postmaster() if directory is DataDirectory.PRESENT else None
+        living = server.postmaster()
         control, fault = self._read_control(server, call) if directory is DataDirectory.PRESENT else (None, "")
         return Files(
             data_directory=directory,

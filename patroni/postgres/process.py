@@ -61,7 +61,7 @@ def read_pid_file(data_dir: str) -> PidFile | None:
     try:
         with open(os.path.join(data_dir, "postmaster.pid"), encoding="utf-8", errors="replace") as file:
             lines = [line.strip() for line in file.read(4096).split("\n")]
-    except FileNotFoundError:
+    except OSError:  # none; one that cannot be read is none, too: who lives is found by directory and executable
         return None
     lines += [""] * 8
     try:

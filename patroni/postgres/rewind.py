@@ -7,6 +7,7 @@ import os
 
 from patroni.decision.node import Process
 from patroni.postgres import conf, parameters
+from patroni.postgres.archive import archive_ready_segments
 from patroni.postgres.call import Call
 from patroni.postgres.launch import server_words
 from patroni.postgres.look import look_at_processes
@@ -40,6 +41,7 @@ def run_rewind(server: Server, call: Call, request: RunRewind) -> None:
         raise PostgresError("the server to rewind from is in recovery")
     if not is_checkpointed:
         raise PostgresError("the server to rewind from has not finished its checkpoint after promotion yet")
+    archive_ready_segments(server, call)
     for name in ("password", "options"):
         source.pop(name, None)
     source |= {"application_name": config.name, "target_session_attrs": "read-write"}
@@ -57,6 +59,7 @@ def run_rewind(server: Server, call: Call, request: RunRewind) -> None:
 def run_single_user(server: Server, call: Call, request: RunSingleUser) -> None:
     """Recover from a crash in single-user mode, so that a clean shutdown stands in pg_control."""
     _require_down(server)
+    archive_ready_segments(server, call)
     status = server.path("pg_wal", "archive_status")
     for name in os.listdir(status) if os.path.isdir(status) else []:
         os.unlink(os.path.join(status, name))

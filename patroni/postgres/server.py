@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Mapping
 
 from patroni.postgres import binaries, parameters, process
 from patroni.postgres.binaries import Binaries
-from patroni.postgres.call import Clock
+from patroni.postgres.call import Call, Clock
 from patroni.postgres.config import PostgresConfig
 from patroni.postgres.process import Living
 from patroni.postgres.request import PostgresError
@@ -33,6 +34,7 @@ class Server:
         self._lock = threading.Lock()
         self._postmaster: Living | None = None
         self._running_port: int | None = None
+        self._described: tuple[Binaries, int, frozenset[str]] | None = None
         self._binaries: tuple[PostgresConfig, int | None, Binaries] | None = None
 
     def binaries(self) -> Binaries:
@@ -44,6 +46,19 @@ class Server:
             self._binaries = known
         return known[2]
 
+    def described(self, call: Call) -> tuple[int, frozenset[str]]:
+        """Return the programs' version, e.g. 150018, and the settings that they list, in lower case."""
+        found = self.binaries()
+        known = self._described
+        if known is None or known[0] is not found:
+            program = found.path("postgres")
+            numbers = re.search(r"\) (\d+)(?:\.(\d+))?", self.tools.require(call, [program, "--version"]))
+            version = int(numbers[1]) * 10000 + int(numbers[2] or 0) if numbers else 0
+            lines = self.tools.require(call, [program, "--describe-config"]).splitlines()
+            known = (found, version, frozenset(line.split("\t")[0].lower() for line in lines))
+            self._described = known
+        return known[1:]
+
     @property
     def server_names(self) -> frozenset[str]:
         """Return the names that Postgres' executable may have."""
@@ -54,7 +69,7 @@ class Server:
         try:
             with open(self.path("PG_VERSION"), encoding="ascii", errors="replace") as file:
                 text = file.read(16).strip()
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError:  # none, or unreadable: the look at the directory says why
             return None
         return int(text) if text.isdigit() else None
 

@@ -46,9 +46,6 @@ def base() -> Iterator[Path]:
     """Return the directory of all nodes; while it is there, tests run as the user that servers run as."""
     with server_directory("postgres") as path, running_as(unprivileged_user()):
         yield path
-        os.system(
-            "ps -eo pid,ppid,stat,lstart,user,cmd | grep -i [p]ostgres; for i in $(pgrep -u postgres postgres); do ls -l /proc/$i/cwd; done"
-        )
 
 
 @pytest.fixture(scope="package", params=installed_postgres(), ids=lambda found: f"postgres{found.major}")

@@ -105,10 +105,40 @@ def test_a_data_directory_open_to_others_is_refused_in_one_line(make_node: MakeN
         node.do(pg.Launch())
 
 
+def test_bad_settings_do_not_keep_the_server_from_starting(make_node: MakeNode, template: Node) -> None:
+    node = make_node("a")
+    node.copy_of(template)
+    bad = {"no_such_setting": 1, "work_mem": "much", "shared_buffers": "1kB", "fsync": "perhaps", "my.own": "it's"}
+    node.change(local_parameters={**node.config.local_parameters, **bad})
+    node.start(is_standby=False)
+    assert node.sql("SELECT current_setting('shared_buffers'), current_setting('my.own')") == [("128kB", "it's")]
+
+
+def test_a_setting_that_waits_for_a_restart_is_said(make_node: MakeNode, template: Node) -> None:
+    node = make_node("a")
+    node.copy_of(template)
+    node.start(is_standby=False)
+    assert node.monitoring().pending_restart is None
+    node.change(
+        dynamic_parameters={"max_connections": 200},
+        local_parameters={**node.config.local_parameters, "shared_buffers": "1GB", "work_mem": "7MB"},
+    )
+    node.do(pg.WriteConfiguration(is_standby=False))
+    node.do(pg.Reload())
+    wait_until(lambda: node.monitoring().pending_restart, LIMIT_S, "the server to see it", node.log)
+    assert node.monitoring().pending_restart == {
+        "max_connections": {"old_value": "100", "new_value": "200"},
+        "shared_buffers": {"old_value": "128MB", "new_value": "1GB"},
+    }
+    assert node.sql("SHOW work_mem") == [("7MB",)]
+
+
 def test_an_unreadable_data_directory_is_inaccessible(make_node: MakeNode) -> None:
     node = make_node("a")
     node.data_dir.mkdir(mode=0o300)
     files = node.files()
     assert files.data_directory is DataDirectory.INACCESSIBLE
     assert files.detail == f"{node.data_dir}: Permission denied"
+    node.data_dir.chmod(0)
+    assert node.files().data_directory is DataDirectory.INACCESSIBLE
     node.data_dir.chmod(0o700)

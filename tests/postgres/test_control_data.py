@@ -48,9 +48,18 @@ def test_a_crashed_server_recovers_in_single_user_mode(primary: Node) -> None:
     primary.sql("CREATE TABLE t AS SELECT 1 AS a")
     with pytest.raises(PostgresError, match="something still runs on"):
         primary.do(pg.RunSingleUser())
+    primary.sql("SELECT pg_switch_wal()")
     primary.stop(StopMode.IMMEDIATE)
     (primary.data_dir / "standby.signal").touch()
+    archive = primary.directory / "archive"
+    archive.mkdir()
+    status = primary.data_dir / "pg_wal" / "archive_status"
+    segment = min(path.name for path in (primary.data_dir / "pg_wal").glob("0000*"))
+    (status / f"{segment}.ready").touch()
+    command = {"archive_mode": "on", "archive_command": f"cp %p {archive}/%f"}
+    primary.change(local_parameters={**primary.config.local_parameters, **command})
     primary.do(pg.RunSingleUser())
+    assert [path.name for path in archive.iterdir()] == [segment]
     files = primary.files()
     assert files.process is Process.DOWN and not files.has_recovery_signal
     assert files.control is not None and files.control.cluster_state is ClusterState.SHUT_DOWN

@@ -9,7 +9,7 @@ import pytest
 
 from patroni.decision.cluster import SlotName
 from patroni.decision.node import Upstream
-from patroni.postgres import conf, options, parameters, values
+from patroni.postgres import archive, catalogue, conf, options, parameters, values
 from patroni.postgres.config import Credentials, PostgresConfig
 from patroni.postgres.stop import is_client
 
@@ -158,6 +158,38 @@ def test_the_password_file_escapes_and_names_every_host(tmp_path: Path) -> None:
     path = Path(conf.write_passfile(config, who, {"host": "10.0.0.11,/run/pg", "port": "5432"}))
     assert path.read_text() == "".join(f"{host}:5432:*:rep:p\\:a\\\\ss w\n" for host in ("10.0.0.11", "/run/pg", "localhost"))
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "version", "text"),
+    [
+        pytest.param("work_mem", "8MB", 150000, "8MB", id="a size"),
+        pytest.param("WORK_MEM", "1kB", 150000, "64", id="below the minimum: clamped"),
+        pytest.param("checkpoint_completion_target", "1.5", 150000, "1.0", id="above the maximum: clamped"),
+        pytest.param("work_mem", "much", 150000, None, id="no number: dropped"),
+        pytest.param("fsync", "perhaps", 150000, None, id="no boolean: dropped"),
+        pytest.param("wal_compression", "lz4", 150000, "lz4", id="a word"),
+        pytest.param("wal_compression", "lz4", 140000, None, id="not a word of that version yet"),
+        pytest.param("wal_compression", "on", 150000, "on", id="a boolean among words"),
+        pytest.param("default_transaction_isolation", "Read Committed", 150000, "Read Committed", id="words with blanks"),
+        pytest.param("log_line_prefix", "%m", 150000, "%m", id="a string"),
+    ],
+)
+def test_the_catalogue_judges_values(name: str, value: str, version: int, text: str | None) -> None:
+    verdict = catalogue.judge(name, value, version)
+    assert verdict is not None and verdict.text == text
+    assert bool(verdict.fault) is (text != value)
+
+
+def test_the_catalogue_knows_versions() -> None:
+    assert catalogue.judge("vacuum_defer_cleanup_age", "1", 160000) is None
+    assert catalogue.judge("no_such_setting", "1", 150000) is None
+
+
+def test_placeholders_of_an_archive_command() -> None:
+    assert archive.filled("cp %p /a/%f %% %x %r", "/data/pg_wal/SEG") == (
+        "cp /data/pg_wal/SEG /a/SEG % %x 000000010000000000000001"
+    )
 
 
 @pytest.mark.parametrize(
