@@ -103,7 +103,7 @@ class Connection(asyncio.Protocol):
         self._parser = self._new_parser()
         self._message = _Incoming()
         self._first_line = b""  # beginning of the bytes of this request, to name the fault if it can't be parsed
-        self._has_eof = False  # the client sends nothing more
+        self._is_last = False  # no request is taken after those that are here: the client's or the server's end
         self.deadline_s = math.inf  # of the loop's clock: then the connection is cut off
         self.waits_since_s = 0.0  # since when it has been waiting for a request
         self.is_idle = True  # no byte of a request is here
@@ -142,7 +142,7 @@ class Connection(asyncio.Protocol):
         self._feed(data)
 
     def eof_received(self) -> bool:
-        self._has_eof = True
+        self._is_last = True
         return not self._peer.is_tls and (self.is_busy or bool(self._queue))  # half-closed: its answers are still due
 
     def pause_writing(self) -> None:
@@ -166,7 +166,8 @@ class Connection(asyncio.Protocol):
         return self._phase is Phase.BUSY
 
     def finish(self) -> None:
-        """Close as soon as the answer under way is given."""
+        """Take no more requests; close as soon as the answer under way is given."""
+        self._is_last = True
         if self._phase is Phase.READING:
             self._end(is_all_read=True)
 
@@ -232,7 +233,7 @@ class Connection(asyncio.Protocol):
 
     def _new_parser(self) -> httptools.HttpRequestParser:
         parser = httptools.HttpRequestParser(self)
-        parser.set_dangerous_leniencies(lenient_version=True, lenient_optional_cr_before_lf=True)  # both end in our checks
+        parser.set_dangerous_leniencies(lenient_version=True)  # so that we see it: 2.0 and more are answered by 505
         return parser
 
     def _feed(self, data: bytes) -> None:
@@ -267,6 +268,8 @@ class Connection(asyncio.Protocol):
     def _head_bar(self, method: str, version: str) -> Response | None:
         if version >= "2":
             return page(505)
+        if version < "1" and method != "GET":
+            return page(400)  # HTTP/0.9 had no other
         if len(method) + len(self._message.url) + len("  HTTP/1.1\r\n") > self._limits.line_bytes:
             return page(414)
         if (self._message.length or 0) > self._limits.body_bytes:
@@ -296,13 +299,13 @@ class Connection(asyncio.Protocol):
                 self._send(pending.answer, pending.framing)
             else:
                 self._begin(pending)
-        if self._has_eof and self._phase is Phase.READING and not self._queue:
+        if self._is_last and self._phase is Phase.READING and not self._queue:
             self._end(is_all_read=True)
 
     def _begin(self, pending: _Pending) -> None:
         try:
             outcome = self._service.handle(pending.request, self._loop.time())
-        except Exception as error:  # the outermost frame of a request (contract/rest_api.md §2.7)
+        except Exception as error:  # noqa: BLE001  # the outermost frame of a request (contract/rest_api.md §2.7)
             self._fail(pending.request, error)
             return
         if isinstance(outcome, Response):
@@ -315,7 +318,7 @@ class Connection(asyncio.Protocol):
     async def _finish(self, outcome: Coroutine[None, None, Response | None], pending: _Pending) -> None:
         try:
             answer = await outcome
-        except Exception as error:  # as in `_begin`
+        except Exception as error:  # noqa: BLE001  # as in `_begin`
             self._fail(pending.request, error)
             return
         if self._phase is not Phase.BUSY:

@@ -42,7 +42,7 @@ def _state(situation: Situation, monitoring: Monitoring | None) -> str:
 
 
 def _role(situation: Situation, monitoring: Monitoring | None) -> str:
-    """Return the role: of the query where there is one, else of memory; while the lease is over `demoted` (safety_rules.md §4.6)."""
+    """Return the role: of the query, else of memory; while the lease is over `demoted` (safety_rules.md §4.6)."""
     if situation.is_deposed:
         return Role.DEMOTED.value
     if monitoring is not None and not monitoring.is_in_recovery:

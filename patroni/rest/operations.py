@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Protocol, assert_never
+from typing import Protocol, assert_never
 
 from patroni.decision.cluster import Cluster, FailoverRequest, Lsn, Member, SlotName, Token
 from patroni.decision.lease import elapsed_s
@@ -130,7 +130,7 @@ def run(steps: Steps[Response | None], operations: Operations, clock: Clock) -> 
         return response
 
 
-def _perform(request: Operation, operations: Operations, clock: Clock) -> Any:  # each request carries its answer's type
+def _perform(request: Operation, operations: Operations, clock: Clock) -> object:
     match request:
         case ReadCluster():
             return operations.read_cluster()

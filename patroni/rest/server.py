@@ -38,6 +38,7 @@ class RestServer:
         """Resolve names and read the certificate; OSError (ssl.SSLError is one) says what is wrong with it."""
         self._config = config
         self._limits = limits
+        self._backlog = max(_BACKLOG, config.request_queue_size)
         self._tls = _tls_context(config.tls) if config.tls else None
         self._service = Service(config, ports, limits)
         self._socket: socket.socket | None = None
@@ -52,7 +53,7 @@ class RestServer:
 
     def bind(self) -> int:
         """Take the address; return the port. OSError: it is not ours to take, and its message names it."""
-        self._socket = _listening_socket(self._config)
+        self._socket = _listening_socket(self._config, self._backlog)
         port: int = self._socket.getsockname()[1]
         return port
 
@@ -82,7 +83,7 @@ class RestServer:
             sock=self._socket,
             ssl=self._tls,
             ssl_handshake_timeout=self._limits.request_s if self._tls else None,
-            backlog=max(_BACKLOG, self._config.request_queue_size),
+            backlog=self._backlog,
         )
 
     async def _close(self, within_s: float) -> None:
@@ -98,6 +99,10 @@ class RestServer:
                 logger.warning("%d connections are cut off at shutdown", len(self._connections))
         for connection in list(self._connections):
             connection.cut_off()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:  # a thread that still works for one of them ends by its own deadline
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
         await asyncio.sleep(0)  # lets the transports close their sockets
 
     def _opened(self, connection: Connection) -> None:
@@ -133,8 +138,8 @@ def _report(loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None
     logger.log(level, "%s", context.get("message"), exc_info=error)
 
 
-def _listening_socket(config: RestConfig) -> socket.socket:
-    """Return a bound socket: one IPv6 socket where the host is both and the system can, else IPv4 (§2.1)."""
+def _listening_socket(config: RestConfig, backlog: int) -> socket.socket:
+    """Return a listening socket: one IPv6 socket where the host is both and the system can, else IPv4 (§2.1)."""
     found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     families: dict[int, Any] = {family: address for family, _, _, _, address in reversed(found)}  # the first of each
     is_dual = socket.AF_INET6 in families and (len(families) == 1 or socket.has_dualstack_ipv6())
@@ -147,6 +152,7 @@ def _listening_socket(config: RestConfig) -> socket.socket:
         for level, name, value in _SOCKET_OPTIONS:
             result.setsockopt(level, name, value)
         result.bind(families[family])
+        result.listen(backlog)  # a bound one alone would not keep another agent from binding it, too
     except OSError as error:
         result.close()
         raise OSError(error.errno, f"restapi.listen: {config.host or '*'}:{config.port}: {error.strerror}") from error

@@ -104,7 +104,7 @@ def _name(value: object) -> str | None:
     return str(value) if value not in (None, "") else None
 
 
-def _scheduled_at(wish: _Wish, situation: Situation) -> datetime | None | Response:
+def _scheduled_at(wish: _Wish, situation: Situation) -> datetime | Response | None:
     """Return the time asked for, None for now, or what is wrong (§11.1 rows 3 and 4)."""
     if wish.is_failover and wish.candidate is None:
         return text(400, "Failover could be performed only to a specific candidate")
@@ -184,9 +184,7 @@ def _is_voter(name: str, cluster: Cluster) -> bool:
 
 def _is_eligible(peer: Peer | None) -> bool:
     """Return whether an answer allows a promotion (§13.2); silence does not."""
-    if not isinstance(peer, Answer) or peer.is_watchdog_failed:
-        return False
-    return not peer.nofailover and peer.failover_priority > 0
+    return isinstance(peer, Answer) and not peer.nofailover and not peer.is_watchdog_failed
 
 
 def _outcome(wish: _Wish, old_leader: str | None, situation: Situation) -> Steps[Response | None]:

@@ -165,6 +165,7 @@ class FakeAgent:
     woken: list[str] = field(default_factory=list)
     calls: list[FailsafeCall] = field(default_factory=list)
     queries: int = 0
+    reads: int = 0
     may_answer: threading.Event = field(default_factory=threading.Event)  # queries hang until it is set
     may_read: threading.Event = field(default_factory=threading.Event)  # reads of the store hang until it is set
     clock: RealClock = field(default_factory=RealClock)
@@ -188,6 +189,7 @@ class FakeAgent:
         return self.monitoring
 
     def read_cluster(self) -> Cluster | None:
+        self.reads += 1
         self.may_read.wait(30)
         return self.clusters.pop(0) if len(self.clusters) > 1 else self.clusters[0] if self.clusters else None
 
