@@ -80,8 +80,7 @@ def formatter_of(section: LogSection) -> tuple[logging.Formatter, str | None]:
     try:
         asked = logging.Formatter(section.format, section.dateformat)
         asked.format(logging.makeLogRecord({"msg": "trial"}))
-    except (KeyError, TypeError, ValueError) as error:
-        reason = f"unknown attribute {error}" if isinstance(error, KeyError) else str(error)
-        warning = f"log.format: {section.format!r}: {reason}; the default is used"
+    except (TypeError, ValueError) as error:
+        warning = f"log.format: {section.format!r}: {error}; the default is used"
         return logging.Formatter(DEFAULT_FORMAT, section.dateformat), warning
     return asked, None

@@ -21,8 +21,6 @@ from patroni.agent.log_format import Heartbeats, formatter_of
 from patroni.config.fault import ConfigError
 from patroni.config.sections import LogSection
 
-logger = logging.getLogger(__name__)
-
 FILE = "patroni.log"
 EXIT_FULL = 5  # exit status of an agent whose queue is full at the end (contract/configuration.md §3.2)
 
@@ -119,7 +117,7 @@ class _QueueHandler(logging.Handler):
     def end(self) -> None:
         """Tell the writer that nothing follows."""
         if self.is_direct:
-            self._output.flush()
+            self._output.close()
         self._queue.put(None)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -135,7 +133,7 @@ class _QueueHandler(logging.Handler):
 
     def _report_lost(self) -> None:
         if self.lost:
-            self._queue.put(_warning(f"{self.lost} log records were lost: the queue was full"))
+            self._queue.put(_note(logging.WARNING, f"{self.lost} log records were lost: the queue was full"))
             self.lost = 0
 
     def write_all(self) -> None:
@@ -145,13 +143,13 @@ class _QueueHandler(logging.Handler):
                 self._reconfigure(item)
             else:
                 self._output.write(item)
-        self._output.flush()
+        self._output.close()
 
     def _reconfigure(self, section: LogSection) -> None:
         try:
             self._output.configure(section)
         except ConfigError as error:
-            logger.error("%s; the log goes on as before", error)
+            self._output.write(_note(logging.ERROR, f"{error}; the log goes on as before"))
 
 
 class _Output:
@@ -181,18 +179,19 @@ class _Output:
         self._heartbeats.is_deduplicating = section.deduplicate_heartbeat_logs
         self._section = section
         if warning:
-            self.write(_warning(warning))
+            self.write(_note(logging.WARNING, warning))
 
     def write(self, record: logging.LogRecord) -> None:
         """Write one record, or what it releases; a target that fails loses it, and says so on standard error."""
         for each in self._heartbeats.pass_on(record):
             self._target.handle(each)
 
-    def flush(self) -> None:
-        """Write what is held back."""
+    def close(self) -> None:
+        """Write what is held back; a file is closed, standard error stays."""
         for each in self._heartbeats.flush():
             self._target.handle(each)
         self._target.flush()
+        self._target.close()
 
 
 class _File(RotatingFileHandler):
@@ -238,8 +237,8 @@ def _completed(record: logging.LogRecord, *, is_traceback_at_debug_only: bool) -
     return complete
 
 
-def _warning(text: str) -> logging.LogRecord:
-    return logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, None, None)
+def _note(level: int, text: str) -> logging.LogRecord:
+    return logging.LogRecord(__name__, level, __file__, 0, text, None, None)
 
 
 def _set_levels(section: LogSection) -> None:
