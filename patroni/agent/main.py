@@ -67,8 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         configuration = _configuration(options.configfile)
         logs.install()
-        logs.apply(configuration.log)
         said = drop_root(_data_dir(configuration), own_directories(configuration), CHECKOUT)
+        logs.apply(configuration.log)  # after that: its file belongs to whom it will be rotated by
     except (ConfigError, PrivilegeError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -6,14 +6,12 @@ A change that cannot be used leaves the old configuration in force and says why 
 from __future__ import annotations
 
 import logging
-import os
 
 from patroni.agent.configure import postgres_config
 from patroni.agent.shared import Shared
 from patroni.config.change import changes
-from patroni.config.environment import capture
 from patroni.config.fault import ConfigError
-from patroni.config.load import load_local
+from patroni.config.load import reload_local
 from patroni.config.settings import Configuration, with_dynamic, with_local
 from patroni.dcs.store import Timing
 from patroni.decision.cluster import Cluster
@@ -41,7 +39,7 @@ class Reconfigurer:
 
     def _reloaded(self) -> Configuration:
         try:
-            return with_local(self.configuration, load_local(self.configuration.local.path, capture(os.environ)))
+            return with_local(self.configuration, reload_local(self.configuration.local))
         except ConfigError as error:
             logger.error("the configuration was not reloaded: %s", error)
             return self.configuration
