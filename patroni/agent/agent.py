@@ -70,7 +70,7 @@ class Agent:
         chance = random.Random()
         settings = plan.shared.settings
         self._keeper = LeaseKeeper(fence, ttl_s=settings.ttl_s, emit=self._post_of, chance=chance)
-        self._loop = Loop(plan.name, self._keeper, lambda: plan.shared.settings, clock.now(), chance=chance, guard=fence.state)
+        self._loop = Loop(plan.name, self._keeper, lambda: plan.shared.settings, clock.now(), chance=chance)
         self._parts = Parts(
             name=plan.name,
             store=plan.store,

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from patroni.agent.event import LeaseSeen, Payload, TurnWanted
+from patroni.dcs.coordinator import Coordinator
 from patroni.dcs.store import Refusal, Session
 from patroni.decision.cluster import Cluster, Revision, Token
 from patroni.decision.lease import (
@@ -26,6 +27,8 @@ from patroni.decision.lease import (
     lease_left_s,
     renewal_period_s,
 )
+from patroni.decision.request import ReadInstant, Steps, ask
+from patroni.decision.view import GuardState
 from patroni.fence.client import Fence
 
 LONGEST_TRY_S = 3.0
@@ -39,8 +42,32 @@ class Renewal:
 
     epoch: int
     session: Session | None  # None: open a new one
-    proof: Proof | None  # the lock to be proved with it; None: the session only
+    proof: Proof | None  # the lock to be proved with it, or moved to the new session; None: the session only
+    ttl_s: float  # for a new session
     timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewed:
+    """What a renewal brought."""
+
+    sent: Instant  # taken before it was sent
+    session: Session
+    lock: tuple[Token, Revision | None] | None = None  # of the proved lock; None: none was asked for
+    cluster: Cluster | None = None  # the view that came with the proof, linearizable
+
+
+def send(renewal: Renewal, coordinator: Coordinator) -> Steps[Renewed]:
+    """Send one renewal: of the session, with the proof of the lock; or open a session and move the lock to it."""
+    if renewal.session is not None:
+        renewed = yield from coordinator.renew(renewal.session.id, renewal.proof)
+        return Renewed(sent=renewed.sent, session=renewed.session, lock=renewed.lock, cluster=renewed.cluster)
+    sent = yield from ask(ReadInstant())
+    session = yield from coordinator.open_session(renewal.ttl_s)
+    if renewal.proof is None:
+        return Renewed(sent=sent, session=session)
+    won = yield from coordinator.adopt(session, renewal.proof.token, renewal.proof.incarnation)
+    return Renewed(sent=won.proof.sent, session=session, lock=(won.proof.token, won.proof.revision))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +93,8 @@ class _Keeping:
     has_turned: bool = False
     is_withheld: bool = False  # the last decision was against leading
     is_in_flight: bool = False  # a renewal with the lock is under way
-    ttl_s: float = 30.0
+    ttl_s: float  # the configured one
+    session_ttl_s: float  # the one that the session was opened with
 
 
 class LeaseKeeper:
@@ -77,7 +105,7 @@ class LeaseKeeper:
         self._fence = fence
         self._emit = emit
         self._chance = chance
-        self._state = _Keeping(ttl_s=ttl_s)
+        self._state = _Keeping(ttl_s=ttl_s, session_ttl_s=ttl_s)
         self._stepped = self._state  # as the last step left it: a change since then ends a wait
         self._changed = threading.Condition()
 
@@ -110,21 +138,19 @@ class LeaseKeeper:
         timeout_s = max(SHORTEST_TRY_S, min(LONGEST_TRY_S, fence_wait_s))
         proof = None if state.is_gone else state.proof
         self._state = replace(state, is_in_flight=proof is not None, turn_asked=None, has_turned=False)
-        return Order(renewal=Renewal(epoch=state.epoch, session=state.session, proof=proof, timeout_s=timeout_s))
+        session = state.session if state.session_ttl_s == state.ttl_s else None
+        renewal = Renewal(epoch=state.epoch, session=session, proof=proof, ttl_s=state.ttl_s, timeout_s=timeout_s)
+        return Order(renewal=renewal)
 
-    def renewed(
-        self, renewal: Renewal, session: Session, sent: Instant, lock: tuple[Token, Revision | None] | None, now: Instant
-    ) -> None:
-        """The store renewed the session and, where asked, proved the lock (its token and revision now).
-
-        sent: taken before the request. An answer of an earlier epoch proves nothing about the lock.
-        """
+    def renewed(self, renewal: Renewal, answer: Renewed) -> None:
+        """The store renewed the session and, where asked, proved the lock. An answer of an earlier epoch proves none."""
+        session, sent, lock = answer.session, answer.sent, answer.lock
         with self._changed:
             state = replace(self._state, is_in_flight=False, failures=0, silent_since=None, session=session, session_sent=sent)
-            state = replace(state, due=_later(sent, renewal_period_s(session.ttl_s)))
+            state = replace(state, due=_later(sent, renewal_period_s(session.ttl_s)), session_ttl_s=renewal.ttl_s)
             if lock is not None and renewal.proof is not None and renewal.epoch == state.epoch:
-                proof = replace(renewal.proof, sent=sent, ttl_s=session.ttl_s, token=lock[0], revision=lock[1])
-                state = replace(state, proof=proof)
+                timed = replace(renewal.proof, sent=sent, ttl_s=session.ttl_s, session=session.id)
+                state = replace(state, proof=replace(timed, token=lock[0], revision=lock[1]))
             elif state.proof is not None and not state.is_gone:
                 state = replace(state, due=None, has_turned=True)  # a lock of a newer epoch is not proved yet: at once
             self._replace(state)
@@ -272,12 +298,11 @@ class LeaseKeeper:
         """Use another ttl: the next renewal opens a session with it."""
         with self._changed:
             if ttl_s != self._state.ttl_s:
-                self._replace(replace(self._state, ttl_s=ttl_s))
+                self._replace(replace(self._state, ttl_s=ttl_s, due=None))
 
-    @property
-    def ttl_s(self) -> float:
-        """The configured ttl, for a new session."""
-        return self._state.ttl_s
+    def guard(self) -> GuardState:
+        """What the guard is doing."""
+        return self._fence.state()
 
     # --- inside
 

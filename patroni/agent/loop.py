@@ -19,14 +19,14 @@ from patroni.agent.event import Event, MemberTouched
 from patroni.agent.journal import Journal
 from patroni.agent.lease_keeper import LeaseKeeper
 from patroni.agent.look import Looks
-from patroni.agent.observe import Observed, RunningChain
+from patroni.agent.observe import Moment, Observed, RunningChain
 from patroni.agent.order import Order
 from patroni.agent.publish import Publisher
 from patroni.decision import actions as act
 from patroni.decision.actions import GIVES_UP_POWER, Action, DemoteKind, JobAction
 from patroni.decision.cluster import Role
 from patroni.decision.decide import decide
-from patroni.decision.lease import Instant, Lease
+from patroni.decision.lease import Instant
 from patroni.decision.node import Process
 from patroni.decision.settings import Settings
 from patroni.decision.view import Chain, Decision, GuardState, Memory, View
@@ -69,12 +69,10 @@ class Loop:
         now: Instant,
         *,
         chance: random.Random,
-        guard: Callable[[], GuardState],
     ) -> None:
         self._keeper = keeper
         self._settings = settings
         self._chance = chance
-        self._guard = guard
         self._memory = Memory()
         self._is_giving_up = False
         self._chains = 0
@@ -90,11 +88,11 @@ class Loop:
                 self._publisher.answered(happened.payload.is_ok, now)
             else:
                 self.observed.take(happened, now)
-        self.observed.guard = self._guard()
+        self.observed.guard = self._keeper.guard()
         lease = self._keeper.lease(now)
         settings = self._settings()
-        seed = self._chance.getrandbits(32)
-        view = self.observed.view(now, wall, lease, settings, self._memory, seed)
+        moment = Moment(now=now, wall=wall, seed=self._chance.getrandbits(32))
+        view = self.observed.view(moment, lease, settings, self._memory)
         decision = decide(view)
         self._memory = decision.memory
         self.journal.note(view, decision)
@@ -204,8 +202,3 @@ class Loop:
             self._is_giving_up = self._is_giving_up and view.is_stopping
         running = self.observed.job.action if self.observed.job else None
         return isinstance(running, act.Demote) and running.kind is not DemoteKind.GRACEFUL
-
-
-def live_lease(keeper: LeaseKeeper, now: Instant) -> Lease:
-    """Return the lease for whoever answers questions about leadership at this very moment."""
-    return keeper.lease(now)

@@ -25,6 +25,15 @@ ELECTION_FACTS_S = 3.0  # how old an answer may be in an election (safety_rules.
 PROMOTION_S = 60.0  # a promotion that was signalled and shows nothing for so long has failed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """When a view is built, and the chance that goes with it."""
+
+    now: Instant
+    wall: datetime  # with its zone
+    seed: int
+
+
 @dataclass(slots=True, kw_only=True)
 class RunningJob:
     """The job in the background slot."""
@@ -259,14 +268,15 @@ class Observed:
 
     # --- the view
 
-    def view(self, now: Instant, wall: datetime, lease: Lease, settings: Settings, memory: Memory, seed: int) -> View:
+    def view(self, moment: Moment, lease: Lease, settings: Settings, memory: Memory) -> View:
         """Build the View of this moment."""
+        now = moment.now
         age_s = elapsed_s(self.cluster_began, now) if self.cluster_began else None
         return View(
             node=self.node(now, settings),
             now_s=now.boot_s,
-            wall=wall,
-            seed=seed,
+            wall=moment.wall,
+            seed=moment.seed,
             settings=settings,
             cluster=self.cluster,
             cluster_age_s=age_s,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from patroni.agent import clock
 from patroni.agent.dispatch import StorePerformer
 from patroni.agent.event import ClusterSeen, Payload, StoreSilent
-from patroni.agent.lease_keeper import LeaseKeeper, Renewal
+from patroni.agent.lease_keeper import LeaseKeeper, Renewal, send
 from patroni.agent.perform import drive
 from patroni.dcs.coordinator import Coordinator
 from patroni.dcs.layout import cluster_from
@@ -65,13 +65,8 @@ class KeeperThread:
 
     def _send(self, renewal: Renewal) -> None:
         perform = StorePerformer(self._store, clock.now(), renewal.timeout_s).perform
-        if renewal.session is None:
-            sent = clock.now()
-            session = drive(self._coordinator.open_session(self._keeper.ttl_s), perform)
-            self._keeper.renewed(renewal, session, sent, None, clock.now())
-            return
-        renewed = drive(self._coordinator.renew(renewal.session.id, renewal.proof), perform)
-        self._keeper.renewed(renewal, renewed.session, renewed.sent, renewed.lock, clock.now())
+        renewed = drive(send(renewal, self._coordinator), perform)
+        self._keeper.renewed(renewal, renewed)
         if renewed.cluster is not None:
             self._post(ClusterSeen(cluster=renewed.cluster, began=renewed.sent, is_linearizable=True))
 

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, field, replace
 
 from patroni.agent.event import LeaseSeen, Payload, TurnWanted
-from patroni.agent.lease_keeper import LeaseKeeper, Renewal
+from patroni.agent.lease_keeper import LeaseKeeper, Renewal, Renewed
 from patroni.dcs.store import Refusal, Session
 from patroni.decision.cluster import Cluster, Incarnation, Leader, Revision, SessionId, Token
 from patroni.decision.lease import Instant, Proof, margin_s
@@ -43,7 +43,7 @@ class Bench:
         return order.renewal
 
     def opened(self) -> None:
-        self.keeper.renewed(self.renewal(), SESSION, self.now(), None, self.now())
+        self.keeper.renewed(self.renewal(), Renewed(sent=self.now(), session=SESSION))
 
     def proof(self, sent_s: float | None = None) -> Proof:
         sent = self.now_s if sent_s is None else sent_s
@@ -64,7 +64,7 @@ class Bench:
 
     def prove(self) -> None:
         sent = self.now()
-        self.keeper.renewed(self.renewal(), SESSION, sent, (Token("2"), Revision(2)), self.now())
+        self.keeper.renewed(self.renewal(), Renewed(sent=sent, session=SESSION, lock=(Token("2"), Revision(2))))
 
 
 def test_the_deadline_counts_from_before_the_renewal_was_sent() -> None:
@@ -73,7 +73,7 @@ def test_the_deadline_counts_from_before_the_renewal_was_sent() -> None:
     bench.now_s += 2.0
     renewal, sent = bench.renewal(), bench.now()
     bench.now_s += 1.5  # the answer is late
-    bench.keeper.renewed(renewal, SESSION, sent, (Token("2"), Revision(2)), bench.now())
+    bench.keeper.renewed(renewal, Renewed(sent=sent, session=SESSION, lock=(Token("2"), Revision(2))))
     assert bench.keeper.lease(bench.now()).left_s == TTL_S - 1.5
 
 
@@ -89,7 +89,7 @@ def test_the_ttl_that_the_server_granted_is_used() -> None:
     bench.leading()
     bench.now_s += 2.0
     granted = Session(id=SESSION.id, ttl_s=4.0)
-    bench.keeper.renewed(bench.renewal(), granted, bench.now(), (Token("2"), Revision(2)), bench.now())
+    bench.keeper.renewed(bench.renewal(), Renewed(sent=bench.now(), session=granted, lock=(Token("2"), Revision(2))))
     assert bench.keeper.lease(bench.now()).left_s == 4.0
 
 
@@ -154,7 +154,7 @@ def test_a_vanished_lock_is_no_refusal_and_is_not_proved_again() -> None:
     assert lease.is_gone
     assert bench.done == []
     bench.now_s += 1.0
-    bench.keeper.renewed(bench.renewal(), SESSION, bench.now(), None, bench.now())
+    bench.keeper.renewed(bench.renewal(), Renewed(sent=bench.now(), session=SESSION))
     assert bench.keeper.lease(bench.now()).left_s == TTL_S - 1.0
 
 
@@ -173,7 +173,7 @@ def test_a_proof_of_an_earlier_epoch_prolongs_nothing() -> None:
     bench.now_s += 2.0
     stale = bench.renewal()
     bench.keeper.begin_epoch()
-    bench.keeper.renewed(stale, SESSION, bench.now(), (Token("2"), Revision(2)), bench.now())
+    bench.keeper.renewed(stale, Renewed(sent=bench.now(), session=SESSION, lock=(Token("2"), Revision(2))))
     assert bench.keeper.lease(bench.now()).left_s == TTL_S - 2.0
 
 
@@ -224,7 +224,7 @@ def test_a_drop_waits_for_the_answer_under_way() -> None:
     renewal = bench.renewal()
     bench.keeper.begin_drop()
     assert not bench.keeper.await_dropped(0.0)
-    bench.keeper.renewed(renewal, SESSION, bench.now(), (Token("2"), Revision(2)), bench.now())
+    bench.keeper.renewed(renewal, Renewed(sent=bench.now(), session=SESSION, lock=(Token("2"), Revision(2))))
     assert bench.keeper.await_dropped(0.0)
     assert not bench.keeper.lease(bench.now()).is_held
 
@@ -281,3 +281,18 @@ def test_every_change_is_told() -> None:
     bench.keeper.refused(bench.renewal(), Refusal.NOT_OURS, "it names b", bench.now())
     said = bench.told[-1]
     assert isinstance(said, LeaseSeen) and said.is_refused and said.proof is None and said.detail == "it names b"
+
+
+def test_a_changed_ttl_moves_the_lock_to_a_session_of_that_ttl() -> None:
+    bench = Bench()
+    bench.leading()
+    bench.prove()
+    bench.keeper.set_ttl(20.0)
+    renewal = bench.renewal()
+    assert (renewal.session, renewal.ttl_s, renewal.proof) == (None, 20.0, bench.keeper.lease(bench.now()).proof)
+    moved = Session(id=SessionId("s2"), ttl_s=20.0)
+    bench.keeper.renewed(renewal, Renewed(sent=bench.now(), session=moved, lock=(Token("3"), Revision(3))))
+    proof = bench.keeper.lease(bench.now()).proof
+    assert proof is not None and (proof.session, proof.ttl_s) == (moved.id, 20.0)
+    bench.now_s += 20.0 / 3
+    assert bench.renewal().session == moved
