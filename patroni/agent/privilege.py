@@ -41,10 +41,18 @@ def drop_root(data_directory: str, own_directories: Iterable[str], checkout: str
 
 
 def _hand_over(directory: str, user: pwd.struct_passwd) -> None:
-    """Make a directory and give it away; one that exists and belongs to somebody else but root is left alone."""
+    """Make a directory and give it away; of those that exist only root's own, and if in use only below where we were started.
+
+    That is the parent of a relative data directory, in which a store that root started may live already (etcd makes it 0700).
+    """
     made = not os.path.exists(directory)
     if made:
         os.makedirs(directory, mode=0o700)
-    is_ours = os.stat(directory).st_uid == 0 and (made or not os.listdir(directory))
-    if is_ours:
+    is_free = made or not os.listdir(directory) or _is_below(directory, os.getcwd())
+    if is_free and os.stat(directory).st_uid == 0:
         os.chown(directory, user.pw_uid, user.pw_gid)
+
+
+def _is_below(directory: str, start: str) -> bool:
+    real = os.path.realpath(directory)
+    return start != os.sep and real.startswith(start + os.sep)

@@ -10,7 +10,7 @@ import pytest
 
 from patroni.config.environment import capture
 from patroni.config.fault import ConfigError
-from patroni.config.load import load_for_patronictl, load_local, read_cache
+from patroni.config.load import load_for_patronictl, load_local, read_cache, reload_local
 from tests.config.builders import environment, from_file
 
 
@@ -113,6 +113,20 @@ def test_a_socket_is_no_configuration(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         assert refusal(path) == f"{path}: invalid config path: neither a file nor a directory"
+
+
+def test_a_reload_keeps_the_variables_and_needs_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "p.yml"
+    path.write_text("scope: a\nname: n\n")
+    first = load_local(str(path), environment(SCOPE="b"))
+    path.write_text("scope: c\nname: m\n")
+    assert reload_local(first).values == {"scope": "b", "name": "m"}
+    path.unlink()
+    with pytest.raises(ConfigError) as caught:
+        reload_local(first)
+    assert caught.value.faults == (f"{path}: there is no such file",)
+    alone = load_local(None, environment(SCOPE="b"))
+    assert reload_local(alone) is alone
 
 
 def test_patronictl_wants_a_path_that_was_named(tmp_path: Path) -> None:
