@@ -24,7 +24,7 @@ from patroni.agent.perform import FAILURES, drive, limit_s
 from patroni.agent.request import Void
 from patroni.agent.shared import Shared
 from patroni.dcs.coordinator import Coordinator
-from patroni.dcs.store import Refused, Store, perform
+from patroni.dcs.store import Refusal, Refused, Store, perform
 from patroni.decision.actions import JobAction
 from patroni.decision.lease import Instant, elapsed_s
 from patroni.decision.node import Process
@@ -270,6 +270,8 @@ class Dispatcher:
                 is_ok = True
             except FAILURES as failure:
                 logger.warning("the member key was not written: %s", failure)
+                if isinstance(failure, Refused) and failure.why is Refusal.SESSION_GONE:
+                    parts.keeper.renew_soon()
         parts.post(event.MemberTouched(is_ok=is_ok))
 
     def _store_performer(self) -> Callable[[Request[Any]], object]:

@@ -300,6 +300,11 @@ class LeaseKeeper:
             if ttl_s != self._state.ttl_s:
                 self._replace(replace(self._state, ttl_s=ttl_s, due=None))
 
+    def renew_soon(self) -> None:
+        """Somebody was told that the session is gone: look at once."""
+        with self._changed:
+            self._replace(replace(self._state, due=None))
+
     def guard(self) -> GuardState:
         """What the guard is doing."""
         return self._fence.state()

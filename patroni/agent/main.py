@@ -139,7 +139,7 @@ def _run(configuration: Configuration) -> int:
 def _serve(begun: _Begun, configuration: Configuration) -> int:
     driver = Driver(postgres_config(configuration), lambda: clock.now().boot_s)
     shared = Shared(settings=configuration.settings, dynamic_configuration=configuration.dynamic.values)
-    reconfigurer = Reconfigurer(configuration, shared, driver)
+    reconfigurer = Reconfigurer(configuration, shared, driver, begun.store)
     rest = rest_config(configuration)
     plan = Plan(
         name=configuration.name,

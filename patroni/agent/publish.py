@@ -33,12 +33,12 @@ class Publisher:
         self._under_way: _Written | None = None
         self._asked: Instant | None = None
         self._loop_wait_s = 10.0
-        self._is_due = True
+        self._failed: tuple[Instant, SessionId] | None = None  # when the last write failed, under which session
 
     def touch(self, view: View, session: Session | None, now: Instant) -> TouchMember | None:
         """Return the write that is due now, if any."""
         self._loop_wait_s = view.settings.loop_wait_s
-        if session is None or self._is_waiting(now):
+        if session is None or self._is_waiting(session.id, now):
             return None
         is_leader = view.lease.is_held
         wanted = _Written(
@@ -51,19 +51,23 @@ class Publisher:
 
     def answered(self, is_ok: bool, now: Instant) -> None:
         """The write was done, or not."""
+        under_way, self._under_way = self._under_way, None
+        if under_way is None:
+            return
         if is_ok:
-            self._written = self._under_way
-        self._under_way = None
+            self._written, self._failed = under_way, None
+        else:
+            self._failed = (now, under_way.session)
 
     def due_at_s(self, now: Instant) -> float:
         """Return when to look again, on CLOCK_BOOTTIME."""
-        return now.boot_s + (RETRY_S if self._written is None else self._loop_wait_s)
+        return now.boot_s + (RETRY_S if self._written is None or self._failed else self._loop_wait_s)
 
-    def _is_waiting(self, now: Instant) -> bool:
-        if self._asked is None:
-            return False
-        age_s = elapsed_s(self._asked, now)
-        return age_s < LOST_S if self._under_way is not None else (self._written is None and age_s < RETRY_S)
+    def _is_waiting(self, session: SessionId, now: Instant) -> bool:
+        """Whether a write is under way, or one failed just now and nothing that it failed by has changed."""
+        if self._under_way is not None and self._asked is not None:
+            return elapsed_s(self._asked, now) < LOST_S
+        return self._failed is not None and self._failed[1] == session and elapsed_s(self._failed[0], now) < RETRY_S
 
     def _differs(self, wanted: _Written, now: Instant) -> bool:
         written = self._written

@@ -13,7 +13,7 @@ from patroni.config.change import changes
 from patroni.config.fault import ConfigError
 from patroni.config.load import reload_local
 from patroni.config.settings import Configuration, with_dynamic, with_local
-from patroni.dcs.store import Timing
+from patroni.dcs.store import Store, Timing
 from patroni.decision.cluster import Cluster
 from patroni.decision.settings import Settings
 from patroni.postgres.driver import Driver
@@ -24,10 +24,11 @@ logger = logging.getLogger(__name__)
 class Reconfigurer:
     """Holds the configuration in force; `take` belongs to the loop's thread."""
 
-    def __init__(self, configuration: Configuration, shared: Shared, driver: Driver) -> None:
+    def __init__(self, configuration: Configuration, shared: Shared, driver: Driver, store: Store) -> None:
         self.configuration = configuration
         self._shared = shared
         self._driver = driver
+        self._store = store
 
     def take(self, cluster: Cluster | None, is_reload: bool) -> None:
         """Look at a new view's config key; with `is_reload` read the files again as well."""
@@ -53,6 +54,7 @@ class Reconfigurer:
         self.configuration = wanted
         self._shared.settings = wanted.settings
         self._shared.dynamic_configuration = wanted.dynamic.values
+        self._store.set_timing(timing_of(wanted.settings))
         self._driver.configure(postgres_config(wanted))
 
 

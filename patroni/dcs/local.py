@@ -225,6 +225,9 @@ class LocalStore:
         """Return a new stream of snapshots of this prefix."""
         return LocalWatcher(self._file, prefix)
 
+    def set_timing(self, timing: Timing) -> None:
+        """See `Store`: nothing depends on them here."""
+
     def close(self) -> None:
         """See `store.Store`."""
         self._file.close()

@@ -30,6 +30,7 @@ from patroni.dcs.store import (
     RenewSession,
     Session,
     Snapshot,
+    Timing,
     Watcher,
     Write,
 )
@@ -330,6 +331,9 @@ class MemoryStore:
     def watcher(self, prefix: str) -> Watcher:
         """Return a new stream of snapshots of this prefix."""
         return MemoryWatcher(self._server, self._link, prefix)
+
+    def set_timing(self, timing: Timing) -> None:
+        """See `Store`: nothing depends on them here."""
 
     def close(self) -> None:
         """Nothing to give up."""

@@ -213,6 +213,9 @@ class Store(Protocol):
     def delete_prefix(self, request: DeletePrefix, timeout_s: float) -> None: ...
     def watcher(self, prefix: str) -> Watcher: ...
 
+    def set_timing(self, timing: Timing) -> None:
+        """Use other timings from the next request on; a store that derives nothing from them ignores it."""
+
     def close(self) -> None:
         """Give up connections and files; sessions are left to expire."""
 
