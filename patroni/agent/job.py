@@ -104,8 +104,9 @@ def _abort_bootstrap() -> Steps[None]:
 
 def _clone(conn_url: str, upstream: Upstream | None) -> Steps[None]:
     files = yield from ask(pg.ReadFiles())
-    if files.data_directory is not DataDirectory.EMPTY or files.process is not Process.DOWN:
-        raise Void("the data directory is not empty and down")
+    if files.data_directory is not DataDirectory.EMPTY:
+        raise Void("the data directory is not empty")
+    yield from _make_sure_it_is_down()
     yield from ask(Note("base backup", state=PostgresState.CREATING_REPLICA, role=Role.UNINITIALIZED))
     try:
         yield from ask(pg.BaseBackup(conn_url))

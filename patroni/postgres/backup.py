@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 
-from patroni.decision.node import Process
 from patroni.postgres import conf, parameters
 from patroni.postgres.call import Call
-from patroni.postgres.directory import remove_content
-from patroni.postgres.look import look_at_processes
+from patroni.postgres.directory import being_made, require_down
 from patroni.postgres.options import BASEBACKUP_FORBIDDEN, words
 from patroni.postgres.replication import password_extra, remote_words
 from patroni.postgres.request import BaseBackup, PostgresError, PostgresTimeout
@@ -23,8 +20,7 @@ _PAUSE_S = 5.0
 
 def base_backup(server: Server, call: Call, request: BaseBackup) -> None:
     """Copy into our empty data directory, at most twice; what a failed or cancelled copy left behind is removed."""
-    if look_at_processes(server) is not Process.DOWN:
-        raise PostgresError(f"something still runs on {server.data_dir}")
+    require_down(server)
     if not server.config.replication.username:
         raise PostgresError("postgresql.authentication.replication.username is not set")
     for attempt in range(_ATTEMPTS):
@@ -46,12 +42,11 @@ def _copy(server: Server, call: Call, conn_url: str) -> None:
     accepted, faults = words(config.basebackup, _forbidden(config.basebackup))
     for fault in faults:
         logger.error("postgresql.basebackup: %s", fault)
-    source = remote_words(server, conn_url, config.replication)
+    source = remote_words(server, conn_url, config.replication, server.described(call)[0] // 10000)
     for name in ("password", "options"):
         source.pop(name, None)
     source |= {"dbname": "replication", "application_name": config.name}
     passfile = conf.write_passfile(config, config.replication, source)
-    _prepare(server)
     program = server.binaries().path("pg_basebackup")
     command = [
         program,
@@ -61,11 +56,8 @@ def _copy(server: Server, call: Call, conn_url: str) -> None:
         f"--dbname={parameters.conninfo(source)}",
         *accepted,
     ]
-    try:
+    with being_made(server):
         server.tools.require(call, command, password_extra(config.replication, passfile))
-    except BaseException:
-        remove_content(server)
-        raise
 
 
 def _forbidden(options: object) -> frozenset[str]:
@@ -77,14 +69,3 @@ def _forbidden(options: object) -> frozenset[str]:
 
 def _mappings(options: object) -> list[dict[object, object]]:
     return [item for item in options if isinstance(item, dict)] if isinstance(options, list) else []
-
-
-def _prepare(server: Server) -> None:
-    """Leave an empty directory that Postgres will accept: pg_basebackup keeps the permissions of one that exists."""
-    try:
-        if os.path.isdir(server.data_dir):
-            os.chmod(server.data_dir, 0o700)
-        else:
-            os.makedirs(server.data_dir, mode=0o700)
-    except OSError as error:
-        raise PostgresError(f"cannot prepare {server.data_dir}: {error.strerror}") from error

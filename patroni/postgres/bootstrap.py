@@ -9,6 +9,7 @@ import tempfile
 from patroni.postgres import conf, parameters
 from patroni.postgres.call import Call
 from patroni.postgres.config import Credentials
+from patroni.postgres.directory import being_made
 from patroni.postgres.options import INITDB_FORBIDDEN, words
 from patroni.postgres.request import CreateRoles, Initdb, PostgresError
 from patroni.postgres.server import Server
@@ -31,7 +32,7 @@ _QUIET = (
 
 
 def initdb(server: Server, call: Call, request: Initdb) -> None:
-    """Run initdb; what it made is removed by itself if it fails."""
+    """Run initdb; what a failed one made is removed."""
     config = server.config
     accepted, faults = words(config.initdb, INITDB_FORBIDDEN)
     if faults:
@@ -44,7 +45,8 @@ def initdb(server: Server, call: Call, request: Initdb) -> None:
             file.write(config.superuser.password)
             file.flush()
             command.append(f"--pwfile={file.name}")
-        server.tools.require(call, [*command, server.data_dir])
+        with being_made(server):
+            server.tools.require(call, [*command, server.data_dir])
     has_own_hba = bool(config.pg_hba) or "hba_file" in parameters.wanted(config)
     if config.bootstrap_pg_hba and not has_own_hba:
         conf.append_hba(config, config.bootstrap_pg_hba)

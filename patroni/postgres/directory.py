@@ -5,9 +5,11 @@ Both look for themselves that nothing lives on it: whoever asked may have been t
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from patroni.decision.node import Process
 from patroni.postgres.call import Call
@@ -15,18 +17,20 @@ from patroni.postgres.look import look_at_processes
 from patroni.postgres.request import MoveDataDirectoryAway, PostgresError, RemoveDataDirectory
 from patroni.postgres.server import Server
 
+logger = logging.getLogger(__name__)
+
 _MARKS = frozenset({"PG_VERSION", "global", "base", "pg_wal", "backup_label", "backup_manifest", "pg_tblspc"})
 
 
 def remove_data_directory(server: Server, call: Call, request: RemoveDataDirectory) -> None:
     """Remove the directory's content, its WAL and tablespaces; the directory itself stays, empty."""
-    _require_down(server)
+    require_down(server)
     remove_content(server)
 
 
 def move_data_directory_away(server: Server, call: Call, request: MoveDataDirectoryAway) -> None:
     """Rename the data directory, and the targets of its links, to `.failed`; an older one of that name is removed."""
-    _require_down(server)
+    require_down(server)
     if not os.path.isdir(server.data_dir):
         return
     try:
@@ -40,7 +44,7 @@ def move_data_directory_away(server: Server, call: Call, request: MoveDataDirect
 
 
 def remove_content(server: Server) -> None:
-    """Remove everything in the data directory, once it looks like one."""
+    """Remove everything in the data directory, if it looks like one."""
     if not os.path.isdir(server.data_dir):
         return
     entries = [entry for entry in os.listdir(server.data_dir) if entry != "lost+found"]
@@ -55,7 +59,45 @@ def remove_content(server: Server) -> None:
         raise PostgresError(f"cannot remove {error.filename}: {error.strerror}") from error
 
 
-def _require_down(server: Server) -> None:
+@contextmanager
+def being_made(server: Server) -> Iterator[None]:
+    """Keep an empty directory of the right permissions for a tool to fill; what it leaves at a failure is removed.
+
+    pg_basebackup keeps the permissions of a directory that exists. A mark beside it outlives an agent that is killed meanwhile.
+    """
+    require_down(server)
+    if server.is_incomplete():
+        remove_content(server)
+    try:
+        os.makedirs(server.data_dir, mode=0o700, exist_ok=True)
+        os.chmod(server.data_dir, 0o700)
+        _mark(server)
+    except OSError as error:
+        raise PostgresError(f"cannot prepare {server.data_dir}: {error.strerror}") from error
+    try:
+        yield
+    except BaseException:
+        remove_content(server)
+        _unmark(server)
+        raise
+    _unmark(server)
+
+
+def _mark(server: Server) -> None:
+    try:
+        with open(server.incomplete_mark, "w", encoding="ascii") as file:
+            file.write(str(os.stat(server.data_dir).st_ino))
+    except PermissionError:
+        logger.warning("cannot write %s: a copy that is cut off must be removed by hand", server.incomplete_mark)
+
+
+def _unmark(server: Server) -> None:
+    with suppress(FileNotFoundError):  # it could not be written
+        os.unlink(server.incomplete_mark)
+
+
+def require_down(server: Server) -> None:
+    """Raise if anything still lives on the data directory."""
     if look_at_processes(server) is not Process.DOWN:
         raise PostgresError(f"something still runs on {server.data_dir}")
 

@@ -66,4 +66,6 @@ def _directory(server: Server) -> tuple[DataDirectory, str]:
     except OSError as error:
         return DataDirectory.INACCESSIBLE, f"{server.data_dir}: {error.strerror}"
     is_empty = all(name.startswith(".") or name == "lost+found" for name in names)
+    if not is_empty and server.is_incomplete():
+        return DataDirectory.EMPTY, f"{server.data_dir} holds an incomplete copy"
     return (DataDirectory.EMPTY if is_empty else DataDirectory.PRESENT), ""

@@ -152,22 +152,28 @@ def state(pid: int) -> str | None:
 def leftovers(data_dir: str, server_names: frozenset[str], own_sessions: frozenset[int]) -> list[Living]:
     """Return what still lives of a Postgres whose postmaster is gone, and tools of a former agent that still change its files.
 
-    own_sessions: of tools that this agent runs now; they and our direct children are no leftovers.
+    own_sessions: of tools that this agent runs now; their processes are no leftovers. Looks at names only, so that a dead disk
+    does not keep anybody from being killed; a directory that was removed under its server still counts.
     """
+    places = {data_dir, f"{data_dir} (deleted)"}
     found = []
     for pid in _own_pids():
         name = executable(pid)
-        if name in server_names and sits_in(pid, data_dir):
-            pass
-        elif name not in _TOOLS or not {data_dir, f"--pgdata={data_dir}"} & set(_words(pid)):
+        is_server = name in server_names and _link(pid, "cwd") in places
+        if not is_server and not (name in _TOOLS and _is_stray_tool(pid, data_dir)):
             continue
         stat = _stat(pid)
-        if stat is None or int(stat[1]) == os.getpid() or int(stat[3]) in own_sessions:
-            continue
-        living = pin(pid)
+        living = pin(pid) if stat is not None and int(stat[3]) not in own_sessions else None
         if living is not None and executable(pid) == name:  # still the one that was looked at
             found.append(living)
     return found
+
+
+def _is_stray_tool(pid: int, data_dir: str) -> bool:
+    """Return whether a tool works on this data directory and is no child of ours: one just begun has no session noted yet."""
+    stat = _stat(pid)
+    works_here = bool({data_dir, f"--pgdata={data_dir}"} & set(_words(pid)))
+    return works_here and stat is not None and int(stat[1]) != os.getpid()
 
 
 def attached(memory: tuple[int, int]) -> int:

@@ -58,10 +58,10 @@ def ask_remote_history(server: Server, call: Call, request: AskRemoteHistory) ->
         )
 
 
-def remote_words(server: Server, conn_url: str, credentials: Credentials) -> dict[str, str]:
-    """Return the libpq words, password included, of a connection to another member."""
+def remote_words(server: Server, conn_url: str, credentials: Credentials, major: int = LIBPQ_MAJOR) -> dict[str, str]:
+    """Return the libpq words, password included, of a connection to another member; major: of the libpq that will use them."""
     words = {"dbname": server.config.database, "application_name": "Patroni timeline"}
-    words |= words_of_url(conn_url) | parameters.credential_words(credentials, LIBPQ_MAJOR)
+    words |= words_of_url(conn_url) | parameters.credential_words(credentials, major)
     if credentials.password:
         words["password"] = credentials.password
     if "replication" not in words:

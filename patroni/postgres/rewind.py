@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import os
 
-from patroni.decision.node import Process
 from patroni.postgres import conf, parameters
 from patroni.postgres.archive import archive_ready_segments
 from patroni.postgres.call import Call
+from patroni.postgres.directory import require_down
 from patroni.postgres.launch import server_words
-from patroni.postgres.look import look_at_processes
 from patroni.postgres.options import REWIND_FORBIDDEN, words
 from patroni.postgres.replication import password_extra, remote_words
 from patroni.postgres.request import PostgresError, RunRewind, RunSingleUser
@@ -31,17 +30,17 @@ SELECT pg_is_in_recovery(),
 
 def run_rewind(server: Server, call: Call, request: RunRewind) -> None:
     """Rewind against a running primary; the own server must be down."""
-    _require_down(server)
+    require_down(server)
     config = server.config
     who = config.rewind_credentials
-    source = remote_words(server, request.conn_url, who)
-    with connected(call, source) as session:
+    with connected(call, remote_words(server, request.conn_url, who)) as session:
         is_standby, is_checkpointed = session.run(call, _IS_READY)[0]
     if is_standby:
         raise PostgresError("the server to rewind from is in recovery")
     if not is_checkpointed:
         raise PostgresError("the server to rewind from has not finished its checkpoint after promotion yet")
     archive_ready_segments(server, call)
+    source = remote_words(server, request.conn_url, who, server.require_major())
     for name in ("password", "options"):
         source.pop(name, None)
     source |= {"application_name": config.name, "target_session_attrs": "read-write"}
@@ -58,7 +57,7 @@ def run_rewind(server: Server, call: Call, request: RunRewind) -> None:
 
 def run_single_user(server: Server, call: Call, request: RunSingleUser) -> None:
     """Recover from a crash in single-user mode, so that a clean shutdown stands in pg_control."""
-    _require_down(server)
+    require_down(server)
     archive_ready_segments(server, call)
     status = server.path("pg_wal", "archive_status")
     for name in os.listdir(status) if os.path.isdir(status) else []:
@@ -67,11 +66,6 @@ def run_single_user(server: Server, call: Call, request: RunSingleUser) -> None:
     program = server.binaries().path("postgres")
     settings = ["--archive_mode=on", "--archive_command=false"]
     server.tools.require(call, [program, "--single", *server_words(server, call), *settings, "template1"], C_LOCALE)
-
-
-def _require_down(server: Server) -> None:
-    if look_at_processes(server) is not Process.DOWN:
-        raise PostgresError(f"something still runs on {server.data_dir}")
 
 
 def _restoring(server: Server) -> list[str]:

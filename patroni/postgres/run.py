@@ -20,6 +20,12 @@ from patroni.postgres.session import Session, SqlError, connected
 
 _DUPLICATE_OBJECT = "42710"
 _UNDEFINED_OBJECT = "42704"
+# What is so already is no error in the server's log either.
+_CREATE = """
+SELECT pg_create_physical_replication_slot(%(name)s, true)
+ WHERE NOT EXISTS (SELECT 1 FROM pg_replication_slots WHERE slot_name = %(name)s)
+"""
+_DROP = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %(name)s"
 
 
 def reload(server: Server, call: Call, request: Reload) -> None:
@@ -62,17 +68,16 @@ def change_slots(server: Server, call: Call, request: ChangeSlots) -> None:
     faults: list[PostgresError] = []
     with connected(call, server.local_words("slots")) as session:
         for name in request.create:  # WAL is reserved at once
-            statement = "SELECT pg_create_physical_replication_slot(%s, true)"
-            faults += _change(session, call, statement, name, _DUPLICATE_OBJECT)
+            faults += _change(session, call, _CREATE, name, _DUPLICATE_OBJECT)
         for name in request.drop:
-            faults += _change(session, call, "SELECT pg_drop_replication_slot(%s)", name, _UNDEFINED_OBJECT)
+            faults += _change(session, call, _DROP, name, _UNDEFINED_OBJECT)
     if faults:
         raise faults[0]
 
 
 def _change(session: Session, call: Call, statement: str, name: SlotName, already: str) -> list[PostgresError]:
     try:
-        session.run(call, statement, (name,))
+        session.run(call, statement, {"name": name})
     except SqlError as error:
         if error.sqlstate is None:
             raise  # the connection is gone

@@ -84,6 +84,22 @@ class Server:
         """Return a path in the data directory."""
         return os.path.join(self.data_dir, *names)
 
+    @property
+    def incomplete_mark(self) -> str:
+        """Return the path of the file that says that the data directory is being made; see `is_incomplete`."""
+        return f"{self.data_dir}.incomplete"
+
+    def is_incomplete(self) -> bool:
+        """Return whether the data directory is what an agent left that was killed while it made it: as good as empty.
+
+        The mark names the directory's inode, so that one that somebody put there since is not taken for it.
+        """
+        try:
+            with open(self.incomplete_mark, encoding="ascii", errors="replace") as file:
+                return file.read().strip() == str(os.stat(self.data_dir).st_ino)
+        except OSError:
+            return False
+
     def is_standby_on_disk(self) -> bool:
         """Return whether a signal file makes the next start a recovery."""
         return any(os.path.exists(self.path(name)) for name in ("standby.signal", "recovery.signal"))

@@ -47,7 +47,9 @@ class Session:
         """Return the server's version as a number, e.g. 150018."""
         return self._connection.server_version
 
-    def run(self, call: Call, statement: str | sql.Composable, values: Sequence[object] = ()) -> list[Row]:
+    def run(
+        self, call: Call, statement: str | sql.Composable, values: Sequence[object] | Mapping[str, object] = ()
+    ) -> list[Row]:
         """Run one statement and return its rows (none if it returns nothing)."""
         try:
             with self._connection.cursor() as cursor:

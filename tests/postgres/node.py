@@ -26,6 +26,7 @@ T = TypeVar("T")
 LIMIT_S = 30.0  # for a step that is expected to end; a busy machine may take long
 HBA = (
     "local all all trust",
+    "local replication all trust",
     "host all all 127.0.0.1/32 md5",
     "host replication replicator 127.0.0.1/32 md5",
 )

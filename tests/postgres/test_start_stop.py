@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import time
 
 import pytest
 
-from patroni.decision.node import ClusterState, Process
+from patroni.decision.node import ClusterState, DataDirectory, Process
 from patroni.postgres import process
 from patroni.postgres import request as pg
 from patroni.postgres.driver import Driver
@@ -128,6 +129,43 @@ def test_orphans_are_seen_and_killed(primary: Node) -> None:
     assert primary.do(pg.AwaitDown(within_s=LIMIT_S))
     assert primary.files().process is Process.DOWN
     primary.start(is_standby=False)  # crash recovery, with what the kill left behind
+
+
+def test_a_tool_of_a_former_agent_counts_as_alive(primary: Node, make_node: MakeNode) -> None:
+    node = make_node("b")
+    program = f"{node.config.bin_dir}/pg_basebackup"
+    words = [f"--pgdata={node.data_dir}", "--max-rate=32k", "-h", str(primary.directory), "-p", str(primary.config.port)]
+    subprocess.run(["setsid", "--fork", program, *words, "-U", "postgres", "--checkpoint=fast"], check=True)
+    wait_until(node.data_dir.exists, LIMIT_S, "the copy to begin")
+    assert node.files().process is Process.ORPHANS
+    with pytest.raises(PostgresError, match="something still runs on"):
+        node.do(pg.BaseBackup(primary.url))
+    node.do(pg.KillAll())
+    assert node.files().process is Process.DOWN
+
+
+def test_what_a_killed_agent_left_of_a_copy_is_as_good_as_empty(primary: Node, make_node: MakeNode) -> None:
+    node = make_node("b")
+    node.data_dir.mkdir(mode=0o755)
+    (node.data_dir / "PG_VERSION").write_text("15\n")
+    mark = node.directory / "data.incomplete"
+    mark.write_text("1")  # of another directory that was there before
+    assert node.files().data_directory is DataDirectory.PRESENT
+    mark.write_text(str(node.data_dir.stat().st_ino))
+    assert node.files().data_directory is DataDirectory.EMPTY
+    node.do(pg.BaseBackup(primary.url))
+    assert node.files().data_directory is DataDirectory.PRESENT and not mark.exists()
+    node.start(is_standby=True, upstream=primary)
+
+
+def test_orphans_of_a_removed_data_directory_are_seen(primary: Node) -> None:
+    backend = _open_backend(primary)
+    os.kill(backend, signal.SIGSTOP)
+    os.kill(primary.postmaster_pid(), signal.SIGKILL)
+    shutil.rmtree(primary.data_dir)
+    wait_until(lambda: primary.files().process is Process.ORPHANS, LIMIT_S, "orphans to be seen")
+    primary.do(pg.KillAll())
+    assert primary.files().process is Process.DOWN
 
 
 def test_a_stopped_server_makes_the_probe_time_out(primary: Node) -> None:
