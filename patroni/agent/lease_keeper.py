@@ -12,7 +12,9 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
 
 from patroni.agent.event import LeaseSeen, Payload, TurnWanted
 from patroni.dcs.coordinator import Coordinator
@@ -107,12 +109,19 @@ class LeaseKeeper:
         self._chance = chance
         self._state = _Keeping(ttl_s=ttl_s, session_ttl_s=ttl_s)
         self._stepped = self._state  # as the last step left it: a change since then ends a wait
-        self._changed = threading.Condition()
+        self._calm: tuple[_Keeping, Instant] | None = None  # nothing is due in this state before this instant
+        self._changed = threading.Lock()
+        self._bell: SimpleQueue[None] = SimpleQueue()  # one token a change; a wait here costs less than on a Condition
+        self._dropped = threading.Event()
+        self._dropped.set()
 
     # --- the keeper's thread
 
     def step(self, now: Instant) -> Order:
         """Do what is due and say what to do next; never waits itself."""
+        if self._calm is not None and self._calm[0] is self._state and elapsed_s(self._calm[1], now) < 0:
+            return Order(wait_s=min(LOOK_S, -elapsed_s(self._calm[1], now)))
+        self._calm = None
         self._expire(now)
         fence_wait_s = self._fence.step(now)
         wants_turn = False
@@ -122,6 +131,8 @@ class LeaseKeeper:
             look_s = min(fence_wait_s, LOOK_S) if state.proof is not None else fence_wait_s
             if due_in_s > 0:
                 order = Order(wait_s=min(due_in_s, look_s))
+                if state.proof is not None:
+                    self._calm = (state, _later(now, min(due_in_s, fence_left_s(state.proof, now))))
             elif state.proof is not None and (state.is_withheld or not state.has_turned):
                 wants_turn = not state.is_withheld and state.turn_asked is None
                 if wants_turn:
@@ -138,6 +149,8 @@ class LeaseKeeper:
         timeout_s = max(SHORTEST_TRY_S, min(LONGEST_TRY_S, fence_wait_s))
         proof = None if state.is_gone else state.proof
         self._state = replace(state, is_in_flight=proof is not None, turn_asked=None, has_turned=False)
+        if proof is not None:
+            self._dropped.clear()
         session = state.session if state.session_ttl_s == state.ttl_s else None
         renewal = Renewal(epoch=state.epoch, session=session, proof=proof, ttl_s=state.ttl_s, timeout_s=timeout_s)
         return Order(renewal=renewal)
@@ -200,8 +213,10 @@ class LeaseKeeper:
 
     def wait(self, wait_s: float) -> None:
         """Wait for a call from another thread, at most so long."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._state is not self._stepped, max(0.0, wait_s))
+        if self._state is not self._stepped:
+            return
+        with suppress(Empty):
+            self._bell.get(timeout=max(0.0, wait_s))
 
     # --- any thread
 
@@ -277,13 +292,7 @@ class LeaseKeeper:
 
     def await_dropped(self, timeout_s: float) -> bool:
         """Wait until no renewal of the lock is under way; return whether that is so."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self.is_dropped, timeout_s)
-
-    @property
-    def is_dropped(self) -> bool:
-        """Whether no lock is kept and no renewal of one is under way."""
-        return self._state.proof is None and not self._state.is_in_flight
+        return self._dropped.wait(timeout_s)
 
     def turned(self, *, is_against_leading: bool) -> None:
         """The loop took a turn; after a decision against leading the whole renewal is withheld (§5 of safety_rules.md)."""
@@ -322,7 +331,12 @@ class LeaseKeeper:
 
     def _replace(self, state: _Keeping) -> None:
         self._state = state
-        self._changed.notify_all()
+        if self._bell.empty():
+            self._bell.put(None)
+        if state.proof is None and not state.is_in_flight:
+            self._dropped.set()
+        else:
+            self._dropped.clear()
 
     def _tell(self, detail: str = "") -> None:
         state = self._state
