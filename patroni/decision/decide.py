@@ -44,6 +44,7 @@ from patroni.decision.rule import Rule, act, first
 from patroni.decision.view import Decision, GuardState, Memory, Repeated, View
 
 FIRST_PAUSE_S = 0.1
+AT_ONCE_S = 0.001  # nobody wakes more exactly than that
 LONGEST_PAUSE_OF_POWER_S = 1.0
 QUESTIONS = (AskPeers, AskHistory, ReadCluster, ReadFiles)
 PROMPT = (*GIVES_UP_POWER, AcquireLock, AdoptLock, Promote)
@@ -103,6 +104,7 @@ NO_DATA: tuple[Rule, ...] = (
     bootstrap.wait_for_leader,
 )
 DATA: tuple[Rule, ...] = (
+    demotion.lost_lock,
     system_id.invalid,
     system_id.mismatch,
     system_id.replica_first,
@@ -123,13 +125,11 @@ DOWN_RULES: tuple[Rule, ...] = (
     recovery.start_as_standby,
 )
 STARTING_LEADER: tuple[Rule, ...] = (
-    demotion.lost_lock,
     starting.start_timeout,
     switchover.requested,
     starting.wait_for_start,
 )
 LEADER: tuple[Rule, ...] = (
-    demotion.lost_lock,
     leader.view_old,
     leader.no_good_read,
     leader.promotion_stuck,
@@ -140,18 +140,13 @@ LEADER: tuple[Rule, ...] = (
     leader.keep_up,
 )
 RACE: tuple[Rule, ...] = (
-    demotion.lost_lock,
     leader_race.starting,
     leader_race.unreachable,
     standby.resume_replay,
     leader_race.back_off,
-    leader_race.claim,
-    leader_race.demote_unfit_primary,
-    leader_race.stand_back,
-    standby.no_action,
+    leader_race.race,
 )
 FOLLOWER: tuple[Rule, ...] = (
-    demotion.lost_lock,
     rewind.repair,
     standby.resume_replay,
     standby.follow,
@@ -224,7 +219,7 @@ def _paced(view: View, decision: Decision) -> Decision:
     for known in view.memory.repeated:
         if known.because == decision.because and known.actions == decision.actions:
             left_s = known.at_s + _pause_s(view, known) - view.now_s
-            if left_s > 0:
+            if left_s > AT_ONCE_S:
                 return replace(decision, actions=(), memory=view.memory, wake_at_s=view.now_s + left_s)
             return replace(decision, memory=_noted(view, decision, known.count + 1))
     return replace(decision, memory=_noted(view, decision, 1))

@@ -65,19 +65,15 @@ def finish_stop(view: View) -> Decision | None:
 
 def release(view: View, why: Reason) -> Decision:
     """Release the lock with the last position that its WAL needs; Postgres is down, was never primary, or has shut down."""
-    leader = view.cluster.leader if view.cluster else None
-    proof = view.lease.proof
-    token = proof.token if proof else leader.token if leader else None
-    incarnation = proof.incarnation if proof else leader.incarnation if leader else None
-    if token is None:
-        return act(view, why)
-    memory = replace(view.memory, released=incarnation, release_asked_s=view.now_s)
-    return act(view, why, ReleaseLock(token=token, lsn=_last_lsn(view)), memory=memory)
+    lock = view.lease.proof or (view.cluster.leader if view.cluster else None)
+    assert lock is not None  # Nobody calls this without a lock that is held, or names us in the view.
+    memory = replace(view.memory, released=lock.incarnation, release_asked_s=view.now_s)
+    return act(view, why, ReleaseLock(token=lock.token, lsn=_last_lsn(view)), memory=memory)
 
 
-def release_when_down(view: View, why: Reason) -> Decision:
-    """Release the lock if nothing of Postgres lives; else end that first (safety_rules.md §5)."""
-    if view.node.process is Process.DOWN:
+def release_unless_orphans(view: View, why: Reason) -> Decision:
+    """Release the lock of a server that can't write; orphans could, so they end first (safety_rules.md §5)."""
+    if view.node.process is not Process.ORPHANS:
         return release(view, why)
     return act(view, because(Code.RECOVER_ORPHANS), StopPostgres(is_fast=False))
 
@@ -85,7 +81,8 @@ def release_when_down(view: View, why: Reason) -> Decision:
 def release_again(view: View) -> Decision | None:
     """Repeat a release that had no answer: the key still stands, and what was given up is not taken back."""
     leader = view.cluster.leader if view.cluster else None
-    if leader is None or view.memory.released is None or view.lease.is_held or may_write(view.node):
+    can_write = may_write(view.node) or view.node.process is Process.ORPHANS
+    if leader is None or view.memory.released is None or view.lease.is_held or can_write:
         return None
     if leader.name != view.node.name or leader.incarnation != view.memory.released:
         return None

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from patroni.decision.actions import AcquireLock, AdoptLock, Demote, DemoteKind, ReadCluster
 from patroni.decision.candidate import FACTS_S, Consulted, ask, consult, failover_possible, is_limited, may_be_asked
 from patroni.decision.cluster import FailoverRequest, Member
-from patroni.decision.fact import cluster_timeline, is_valid_system_id
+from patroni.decision.fact import cluster_timeline
 from patroni.decision.reasons import Code, Reason, because
 from patroni.decision.rule import act
 from patroni.decision.view import Answer, Decision, View
@@ -68,18 +68,20 @@ def back_off(view: View) -> Decision | None:
     return act(view, because(Code.RACE_BACKOFF, left_s=left_s), memory=remembered, within_s=max(1.0, left_s))
 
 
-def claim(view: View) -> Decision | None:
-    """Take the lock if nobody better is known (L2), or adopt the one that names us (safety_rules.md §1.4)."""
+def race(view: View) -> Decision:
+    """Take the lock if nobody better is known (L2), else say why not (L7, L8); a primary that may not is demoted (L5, F7)."""
     verdict = race_bar(view)
-    if isinstance(verdict, MustAsk):
-        since_s = view.memory.asking_since_s
-        asking = replace(view.memory, asking_since_s=view.now_s if since_s is None else since_s)
-        return ask(view, verdict.consulted, because(Code.RACE_ASKING), asking)
-    if verdict is not None:
-        return None
-    if view.cluster_age_s is None or view.cluster_age_s > FACTS_S:
-        return act(view, because(Code.RACE_VIEW_OLD), ReadCluster(), within_s=1.0)
-    return claim_lock(view)
+    if not isinstance(verdict, Reason):
+        return _claim(view, verdict)
+    if view.node.is_running_primary:
+        return act(view, because(Code.DEMOTE_NOT_HEALTHIEST, why=verdict), Demote(DemoteKind.IMMEDIATE_NOLOCK))
+    return act(view, verdict, memory=replace(view.memory, asking_since_s=None), within_s=_patience_left_s(view))
+
+
+def claim(view: View) -> Decision | None:
+    """Take the lock, or ask who else could (L2); None: this node may not."""
+    verdict = race_bar(view)
+    return None if isinstance(verdict, Reason) else _claim(view, verdict)
 
 
 def claim_lock(view: View) -> Decision:
@@ -91,22 +93,6 @@ def claim_lock(view: View) -> Decision:
         adopt = AdoptLock(token=leader.token, incarnation=leader.incarnation)
         return act(view, because(Code.RACE_ADOPT, **facts), adopt, memory=memory, within_s=1.0)
     return act(view, because(Code.RACE_ACQUIRE, **facts), AcquireLock(), memory=memory, within_s=1.0)
-
-
-def demote_unfit_primary(view: View) -> Decision | None:
-    """Demote a running primary that may not take the lock (L5-L8, F7): it slept through a promotion."""
-    bar = race_bar(view)
-    if not view.node.is_running_primary or not isinstance(bar, Reason):
-        return None
-    return act(view, because(Code.DEMOTE_NOT_HEALTHIEST, why=bar), Demote(DemoteKind.IMMEDIATE_NOLOCK))
-
-
-def stand_back(view: View) -> Decision | None:
-    """Say why this node does not race, and look again when that may have changed (L7, L8)."""
-    bar = race_bar(view)
-    if not isinstance(bar, Reason):
-        return None
-    return act(view, bar, memory=replace(view.memory, asking_since_s=None), within_s=_patience_left_s(view))
 
 
 # --- may this node race?
@@ -127,15 +113,13 @@ def is_standing_back(view: View) -> bool:
 def _primary_bar(view: View) -> Reason | None:
     """H5: the own timeline is not behind the history."""
     current, mine = cluster_timeline(view), view.node.timeline
-    if not is_valid_system_id(view.node.system_id):
-        return because(Code.SYSID_INVALID)
     if current is None or (mine is not None and mine >= current):
         return None
     return because(Code.RACE_TIMELINE, mine=mine, theirs=current)
 
 
 def _own_bar(view: View) -> Reason | None:
-    """Return what of our own speaks against it: H1, H3, H7, failsafe memory, system identifier."""
+    """Return what of our own speaks against it: H1, H7, failsafe memory, an unknown position."""
     stands_back_s = _stands_back_s(view)
     if stands_back_s > 0:
         return because(Code.RACE_STANDS_BACK, left_s=stands_back_s)
@@ -143,8 +127,6 @@ def _own_bar(view: View) -> Reason | None:
         return because(Code.RACE_FAILSAFE)
     if view.settings.tags.nofailover:
         return because(Code.RACE_NOT_ALLOWED)
-    if not is_valid_system_id(view.node.system_id):
-        return because(Code.SYSID_INVALID)
     return because(Code.RACE_POSITION_UNKNOWN) if view.node.lsn is None else None
 
 
@@ -240,6 +222,16 @@ def _is_ignored(view: View, name: str, answer: Answer) -> bool:
 
 
 # --- helpers
+
+
+def _claim(view: View, verdict: MustAsk | None) -> Decision:
+    if verdict is not None:
+        since_s = view.memory.asking_since_s
+        asking = replace(view.memory, asking_since_s=view.now_s if since_s is None else since_s)
+        return ask(view, verdict.consulted, because(Code.RACE_ASKING), asking)
+    if view.cluster_age_s is None or view.cluster_age_s > FACTS_S:
+        return act(view, because(Code.RACE_VIEW_OLD), ReadCluster(), within_s=1.0)
+    return claim_lock(view)
 
 
 def _members(view: View) -> dict[str, Member]:

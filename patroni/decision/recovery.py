@@ -12,7 +12,7 @@ from dataclasses import replace
 from patroni.decision.actions import CrashRecovery, StartAsPrimary, StartAsStandby, StopPostgres
 from patroni.decision.candidate import ask, failover_possible
 from patroni.decision.cluster import PostgresState, Role
-from patroni.decision.demotion import release_when_down
+from patroni.decision.demotion import release_unless_orphans
 from patroni.decision.fact import START_JOBS, is_crashed_primary, last_failed, lease_enough_s
 from patroni.decision.node import ClusterState, JobKind, Process
 from patroni.decision.reasons import Code, because
@@ -36,14 +36,14 @@ def release_after_demotion(view: View) -> Decision | None:
     last = view.node.last_job
     if not view.lease.is_held or last is None or last.kind is not JobKind.DEMOTE:
         return None
-    return release_when_down(view, because(Code.DEMOTE_RELEASED))
+    return release_unless_orphans(view, because(Code.DEMOTE_RELEASED))
 
 
 def give_up_lock(view: View) -> Decision | None:
     """Release the lock after a start that failed (A1)."""
     if not view.lease.is_held or not last_failed(view, *START_JOBS):
         return None
-    return release_when_down(view, because(Code.RECOVER_GAVE_UP_LOCK))
+    return release_unless_orphans(view, because(Code.RECOVER_GAVE_UP_LOCK))
 
 
 def give_up_crash_recovery(view: View) -> Decision | None:
@@ -53,7 +53,7 @@ def give_up_crash_recovery(view: View) -> Decision | None:
         return None
     if view.now_s - since_s < view.settings.primary_start_timeout_s:
         return None
-    return release_when_down(view, because(Code.BUSY_CRASH_RECOVERY_TIMEOUT))
+    return release_unless_orphans(view, because(Code.BUSY_CRASH_RECOVERY_TIMEOUT))
 
 
 def fail_over(view: View) -> Decision | None:
@@ -63,7 +63,7 @@ def fail_over(view: View) -> Decision | None:
     possible = failover_possible(view)
     if possible.is_unknown:
         return ask(view, possible.consulted, because(Code.RECOVER_FAILOVER))
-    return release_when_down(view, because(Code.RECOVER_FAILOVER)) if possible.good else None
+    return release_unless_orphans(view, because(Code.RECOVER_FAILOVER)) if possible.good else None
 
 
 def start_in_place(view: View) -> Decision | None:

@@ -42,7 +42,8 @@ def start_read_only(view: View) -> Decision | None:
     node = view.node
     is_demoted = node.last_job is not None and node.last_job.kind is JobKind.DEMOTE
     is_ours = node.data_directory is DataDirectory.PRESENT and (view.memory.has_joined or is_demoted)
-    if node.process not in DOWN or not is_ours:
+    theirs = view.cluster.system_id if view.cluster else None
+    if node.process not in DOWN or not is_ours or theirs not in (None, node.system_id):
         return None
     upstream = wanted_upstream(view) if node.role is Role.REPLICA else None
     return act(view, because(Code.DCS_READONLY), StartAsStandby(upstream=upstream, timeout_s=None))

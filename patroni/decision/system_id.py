@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from patroni.decision.actions import Exit, WriteInitialize
 from patroni.decision.cluster import Initialize
-from patroni.decision.fact import is_valid_system_id
+from patroni.decision.demotion import release_unless_orphans
+from patroni.decision.fact import is_leading, is_valid_system_id, may_write
 from patroni.decision.node import Process
 from patroni.decision.reasons import Code, because
 from patroni.decision.rule import act
@@ -13,10 +14,15 @@ from patroni.decision.view import Decision, View
 
 
 def invalid(view: View) -> Decision | None:
-    """Do nothing with a data directory whose system identifier is unknown (I1); a leader that had one goes on leading."""
-    if view.lease.is_held or is_valid_system_id(view.node.system_id):
+    """Do nothing with a data directory whose system identifier is unknown (I1), and do not lead with it.
+
+    A running primary that leads goes on: it was known when the lock was taken.
+    """
+    can_write = may_write(view.node)
+    if is_valid_system_id(view.node.system_id) or (can_write and is_leading(view)):
         return None
-    return act(view, because(Code.SYSID_INVALID))
+    why = because(Code.SYSID_INVALID)
+    return release_unless_orphans(view, why) if view.lease.is_held and not can_write else act(view, why)
 
 
 def mismatch(view: View) -> Decision | None:

@@ -165,7 +165,7 @@ OWN_BOOTSTRAP = [
     case("not a primary yet", made(node=a_standby(last_job=MADE)), Code.BOOTSTRAP_RECOVERING),
     case("it does not say what it is", made(node=a_primary(last_job=MADE, is_in_recovery=None)), Code.BOOTSTRAP_RECOVERING),
     case("its system id is not read yet", made(node=a_primary(last_job=MADE, system_id=None)), Code.BOOTSTRAP_RECOVERING),
-    case("the store is away", storeless(made()), Code.BOOTSTRAP_RECOVERING),
+    case("made, and the store is away", storeless(made()), Code.BOOTSTRAP_RECOVERING),
     case("the job is about to begin", made(node=an_empty()), Code.BOOTSTRAP_RECOVERING),
     case("an older job of another kind", made(node=an_empty(last_job=an_outcome(JobKind.STOP))), Code.BOOTSTRAP_RECOVERING),
     case(
@@ -232,12 +232,19 @@ OWN_BOOTSTRAP = [
 
 SHORT = SystemId("123456789")
 UNCLAIMED = a_cluster(None, initialize=Initialize.ABSENT)
-STRANGER = a_primary(system_id=OTHER_SYSTEM)
+STRANGER = a_standby(system_id=OTHER_SYSTEM)
 SYSTEM_IDS = [
     case("nine digits are no system id", a_view(a_standby(system_id=SHORT)), Code.SYSID_INVALID),
     case("not digits", a_view(a_standby(system_id=SystemId("70000000000000000x1"))), Code.SYSID_INVALID),
     case("pg_controldata never answered", a_view(a_standby(system_id=None)), Code.SYSID_INVALID),
+    case("a standby does not lead without it", a_leader(a_standby(system_id=None)), Code.SYSID_INVALID, ReleaseLock(TOKEN)),
+    case("nor does a server that is down", a_leader(a_dead(system_id=None)), Code.SYSID_INVALID, ReleaseLock(TOKEN)),
     case("a leader that lost sight of it goes on", a_leader(a_primary(system_id=None)), Code.LEADER_OK),
+    case(
+        "one that lost its key, too, does not take another",
+        a_leader(a_primary(system_id=None), a_cluster(None)),
+        Code.SYSID_INVALID,
+    ),
     case("another cluster's: stop", a_view(STRANGER), Code.SHUTDOWN_STOPPING, StopPostgres(is_fast=True)),
     case("another cluster's: leave", a_view(a_dead(system_id=OTHER_SYSTEM)), Code.SYSID_MISMATCH, Exit(1)),
     case(

@@ -500,9 +500,10 @@ def test_history_rows(
 
 def test_a_row_is_written_without_what_nobody_knows_at_its_end() -> None:
     known = HistoryRow(timeline=Timeline(1), lsn=Lsn(100), reason="r", timestamp="t")
-    node = a_primary(timeline=Timeline(3), local_history=FILE)
+    nobody_saw = HistoryRow(timeline=Timeline(1), lsn=Lsn(50), reason="r", timestamp="f")
+    node = a_primary(timeline=Timeline(3), local_history=(nobody_saw, *FILE))
     written = decide(a_leader(node, a_cluster("a", history=published(known)))).actions[0]
-    assert written == WriteHistory(((1, 100, "r", "t"), (2, 200, "r", "f", "a")))
+    assert written == WriteHistory(((1, 50, "r"), (1, 100, "r", "t"), (2, 200, "r", "f", "a")))
 
 
 def test_the_status_of_a_nofailover_leader_retains_nothing() -> None:

@@ -48,6 +48,7 @@ from tests.decision.builders import (
     held,
     rows,
     settings,
+    storeless,
     tagged,
     upstream,
     url,
@@ -298,6 +299,7 @@ BUSY = [
     case("its control data can't be read", a_leader(replace(STOPPING, control=None)), Code.BUSY_LOCK_RENEWED),
     case("it has: who received that?", a_leader(STOPPING), Code.DEMOTE_WAITING, ASK),
     case("nobody to receive it", a_leader(STOPPING, NOBODY), Code.DEMOTE_WAITING),
+    case("nobody is known", storeless(a_leader(STOPPING)), Code.DEMOTE_WAITING),
     case(
         "b has not received the record itself",
         a_leader(STOPPING, peers=answers(b=BEHIND, c=BEHIND)),
@@ -330,13 +332,13 @@ BUSY = [
     ),
     case("crash recovery takes long: who could lead?", a_leader(SINGLE_USER, memory=LONG), Code.BUSY_LOCK_RENEWED, ASK),
     case(
-        "b could",
+        "crash recovery takes long, and b could",
         a_leader(SINGLE_USER, memory=LONG, peers=answers()),
         Code.BUSY_CRASH_RECOVERY_TIMEOUT,
         CancelJob(),
     ),
     case(
-        "nobody could",
+        "crash recovery takes long, and nobody could",
         a_leader(SINGLE_USER, memory=LONG, peers={"b": Silent(age_s=1.0), "c": Silent(age_s=1.0)}),
         Code.BUSY_LOCK_RENEWED,
     ),

@@ -28,6 +28,7 @@ from patroni.decision.view import GuardState, Memory
 from tests.decision.builders import (
     INCARNATION,
     NOW_S,
+    OTHER_SYSTEM,
     TOKEN,
     Case,
     a_chain,
@@ -101,6 +102,7 @@ SILENT = [
         Code.DCS_READONLY,
         StartAsStandby(upstream=upstream("b"), timeout_s=None),
     ),
+    case("another cluster's node stays down", a_view(a_dead(system_id=OTHER_SYSTEM), store_silent_s=20.0), Code.DCS_DOWN),
     case("an empty directory waits", a_view(an_empty(), store_silent_s=20.0), Code.DCS_DOWN),
     case("work goes on", a_view(a_standby(job=a_job(JobKind.REWIND, subject="b")), store_silent_s=20.0), Code.BUSY),
 ]
@@ -198,7 +200,7 @@ SHUTDOWN = [
         Code.SHUTDOWN_DONE,
         Exit(0),
     ),
-    case("the store is away", a_leader(STOPPED, is_stopping=True, store_silent_s=20.0), Code.SHUTDOWN_DONE, Exit(0)),
+    case("down, and the store is away", a_leader(STOPPED, is_stopping=True, store_silent_s=20.0), Code.SHUTDOWN_DONE, Exit(0)),
     case("down without lock: end", a_view(STOPPED, is_stopping=True), Code.SHUTDOWN_DONE, Exit(0)),
     case(
         "not known whether it is down",
