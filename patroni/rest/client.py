@@ -84,8 +84,12 @@ def _read(response: urllib3.BaseHTTPResponse, is_late: Callable[[], bool]) -> by
 
 def _tls_context(config: ClientConfig) -> ssl.SSLContext:
     """Return the client's TLS settings: without a client certificate nothing is verified, with one all but the name (§13.4)."""
-    context = ssl.create_default_context(cafile=config.cacert)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # the default context of newer Pythons refuses many private authorities
     context.check_hostname = False
+    if config.cacert is None:
+        context.load_default_certs()
+    else:
+        context.load_verify_locations(config.cacert)
     if config.certfile is None:
         context.verify_mode = ssl.CERT_NONE
     else:
