@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from patroni.dcs.etcd3_client import Call, Etcd3Client
+from patroni.dcs.etcd3_client import Call, Etcd3Client, Trust
 from patroni.dcs.etcd3_gateway import (
     LEASE_NOT_FOUND,
     EtcdError,
@@ -142,7 +142,8 @@ class Etcd3Store:
     def read_prefix(self, request: ReadPrefix, timeout_s: float) -> Snapshot:
         """See `store.ReadPrefix`."""
         body = prefix_range(request.prefix) | {"serializable": not request.is_linearizable}
-        call = Call(path="/kv/range", body=body, is_repeatable=True)
+        trust = Trust.PROVED if request.is_linearizable else Trust.COPY
+        call = Call(path="/kv/range", body=body, is_repeatable=True, trust=trust)
         answer = _or_silence(lambda: self._client.call(call, self._deadline(timeout_s)))
         return snapshot_of(answer, require_header(answer), is_linearizable=request.is_linearizable)
 

@@ -12,7 +12,8 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 
 from patroni.dcs.etcd3_gateway import (
     AUTH_NOT_ENABLED,
@@ -36,11 +37,20 @@ from patroni.dcs.etcd_endpoints import (
 from patroni.dcs.etcd_section import Address, Credentials, EtcdSection, parse_url
 from patroni.dcs.etcd_transport import HttpRequest, NotSent, Transport
 from patroni.dcs.store import Clock, DcsUnavailable, Timing
+from patroni.decision.cluster import Revision
 
 logger = logging.getLogger(__name__)
 
 SHORTEST_LOGIN_S = 0.5  # contract/dcs.md §4.2
 Doubt = Callable[[str, int | None], None]  # why; the raft term whose streams are not in doubt, None: all are
+
+
+class Trust(Enum):
+    """What must be checked in an answer before it is believed."""
+
+    ORDINARY = "ordinary"  # its term is not older than one seen
+    COPY = "copy"  # a serializable read: neither is its revision
+    PROVED = "proved"  # a linearizable read: a majority stands behind it, so what it says is how the store is now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,28 +60,44 @@ class Call:
     path: str
     body: Mapping[str, object]
     is_repeatable: bool = False  # True: may reach servers several times, it has no effect or always the same
+    trust: Trust = Trust.ORDINARY
 
 
-class TermGuard:
-    """Remembers the newest raft term of the cluster (contract/dcs.md §5.6). Any thread."""
+class StaleGuard:
+    """Remembers how far the cluster was seen: raft term and revision (contract/dcs.md §5.6). Any thread.
+
+    The revision is compared for copies only: a member that woke up knows the new term before it has the new data, and a
+    revision that goes back would look like a restored store (safety_rules.md §1.6). A store that really was restored under
+    the same cluster id shows itself by a linearizable read, which moves the marks back.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._cluster_id = ""
-        self._term = 0
+        self._seen: Header | None = None
 
-    def admit(self, header: Header) -> bool:
-        """Return whether the authority is another than before; raise DcsUnavailable if it is an older one of the cluster."""
+    def admit(self, header: Header, trust: Trust = Trust.ORDINARY) -> bool:
+        """Return whether the authority is another than before; raise DcsUnavailable if the answer is from the past."""
         with self._lock:
-            is_new_cluster = header.cluster_id != self._cluster_id
-            if not is_new_cluster and header.raft_term < self._term:
-                raise DcsUnavailable(f"the member lags: raft term {header.raft_term}, seen {self._term}")
-            had_cluster, self._cluster_id = bool(self._cluster_id), header.cluster_id
-            is_other = had_cluster and (is_new_cluster or header.raft_term != self._term)
-            self._term = header.raft_term
-        if is_new_cluster and had_cluster:
+            seen = self._seen
+            if seen is None or seen.cluster_id != header.cluster_id:
+                self._seen = header
+                is_other = seen is not None
+            else:
+                if trust is not Trust.PROVED:
+                    _require_not_older(header, seen, trust)
+                    header = replace(header, revision=Revision(max(header.revision or 0, seen.revision or 0)))
+                self._seen = header
+                is_other = header.raft_term != seen.raft_term
+        if seen is not None and seen.cluster_id != header.cluster_id:
             logger.warning("another etcd cluster answers: cluster_id=%s", header.cluster_id)
         return is_other
+
+
+def _require_not_older(header: Header, seen: Header, trust: Trust) -> None:
+    if header.raft_term < seen.raft_term:
+        raise DcsUnavailable(f"the member lags: raft term {header.raft_term}, seen {seen.raft_term}")
+    if trust is Trust.COPY and (header.revision or 0) < (seen.revision or 0):
+        raise DcsUnavailable(f"the member lags: revision {header.revision}, seen {seen.revision}")
 
 
 class Etcd3Client:
@@ -85,7 +111,7 @@ class Etcd3Client:
         self._section = section
         self._transport = transport
         self._clock = clock
-        self._guard = TermGuard()
+        self._guard = StaleGuard()
         self._token: str | None = None
         self._path_prefix = "/v3"
         self._is_warned = False
@@ -141,10 +167,10 @@ class Etcd3Client:
                 return
         raise self._silence(failures)
 
-    def admit(self, answer: Json) -> None:
-        """Check the header of an answer or message against the terms seen; raise DcsUnavailable if it is older."""
+    def admit(self, answer: Json, trust: Trust = Trust.ORDINARY) -> None:
+        """Check the header of an answer or message against what was seen; raise DcsUnavailable if it is from the past."""
         header = header_of(answer)
-        if header is not None and self._guard.admit(header):
+        if header is not None and self._guard.admit(header, trust):
             self.on_doubt(f"raft term {header.raft_term}", header.raft_term)
 
     def close(self) -> None:
@@ -192,7 +218,7 @@ class Etcd3Client:
             raise
         result = answer.get("result")  # of a stream with one message: keepalive
         answer = result if isinstance(result, Mapping) else answer
-        self.admit(answer)
+        self.admit(answer, call.trust)
         return answer
 
     def _request(self, call: Call) -> HttpRequest:

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 
 import httptools
 
-from patroni.dcs.etcd3_client import Call, Etcd3Client
+from patroni.dcs.etcd3_client import Call, Etcd3Client, Trust
 from patroni.dcs.etcd3_gateway import (
     EtcdError,
     Json,
@@ -219,7 +219,8 @@ class Etcd3Watcher:
         _silence(self._bell)
         body = prefix_range(self._prefix)
         try:
-            answer = self._client.call(Call(path="/kv/range", body=body, is_repeatable=True), deadline)
+            call = Call(path="/kv/range", body=body, is_repeatable=True, trust=Trust.PROVED)
+            answer = self._client.call(call, deadline)
             header = require_header(answer)
             snapshot = snapshot_of(answer, header, is_linearizable=True)
             if header.revision is None:

@@ -293,7 +293,7 @@ def test_a_deposed_leader_proves_nothing(etcd: Etcd) -> None:
 
 
 def test_a_member_that_lags_is_not_believed(etcd: Etcd) -> None:
-    """After an answer under a newer term, a deposed leader's serializable reads are no answers."""
+    """After a newer answer a deposed leader's own reads are none: under the old term, nor under the new one with old data."""
     leader, others = _leader_and_others(etcd)
     reader, writer = _only(leader.direct_endpoint, others[0].endpoint), _only(*(other.direct_endpoint for other in others))
     old = writer.write(Write(PREFIX + "config", "old"), TIMEOUT_S)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from patroni.dcs.etcd3_client import TermGuard
+from patroni.dcs.etcd3_client import StaleGuard, Trust
 from patroni.dcs.etcd3_gateway import (
     Code,
     EtcdError,
@@ -23,6 +23,7 @@ from patroni.dcs.etcd3_gateway import (
 )
 from patroni.dcs.etcd3_watch import Messages
 from patroni.dcs.store import DcsUnavailable, Refusal
+from patroni.decision.cluster import Revision
 
 
 @pytest.mark.parametrize(
@@ -179,24 +180,41 @@ def test_a_header_without_a_revision() -> None:
         header_of({"header": {"raft_term": "x"}})
 
 
-def _header(term: int, cluster_id: str = "1") -> Header:
-    return Header(cluster_id=cluster_id, raft_term=term, revision=None)
+def _header(term: int, revision: int | None = None, cluster_id: str = "1") -> Header:
+    return Header(cluster_id=cluster_id, raft_term=term, revision=None if revision is None else Revision(revision))
 
 
 def test_a_term_never_goes_back() -> None:
-    guard = TermGuard()
+    guard = StaleGuard()
     assert [guard.admit(_header(term)) for term in (5, 5, 6)] == [False, False, True]
-    with pytest.raises(DcsUnavailable, match="lags"):
+    with pytest.raises(DcsUnavailable, match="raft term 5, seen 6"):
         guard.admit(_header(5))
     assert not guard.admit(_header(6))
 
 
+def test_the_revision_of_a_copy_never_goes_back() -> None:
+    guard = StaleGuard()
+    guard.admit(_header(5, 10))
+    guard.admit(_header(5, 8))  # of a keepalive: its member may lag a little
+    guard.admit(_header(5))  # of a member list
+    with pytest.raises(DcsUnavailable, match="revision 9, seen 10"):
+        guard.admit(_header(6, 9), Trust.COPY)
+    guard.admit(_header(6, 10), Trust.COPY)
+
+
+def test_a_linearizable_read_is_believed_even_of_a_restored_store() -> None:
+    guard = StaleGuard()
+    guard.admit(_header(6, 10))
+    assert guard.admit(_header(2, 1), Trust.PROVED)
+    assert not guard.admit(_header(2, 1), Trust.COPY)
+
+
 def test_another_cluster_begins_with_its_own_term() -> None:
-    guard = TermGuard()
-    guard.admit(_header(6))
-    assert guard.admit(_header(2, "other"))
+    guard = StaleGuard()
+    guard.admit(_header(6, 10))
+    assert guard.admit(_header(2, 1, "other"), Trust.COPY)
     with pytest.raises(DcsUnavailable):
-        guard.admit(_header(1, "other"))
+        guard.admit(_header(1, 1, "other"))
 
 
 def test_a_stream_may_be_cut_anywhere() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from patroni.dcs.store import (
     Session,
     Snapshot,
     StoreConfigError,
+    Watcher,
     Write,
 )
 from patroni.decision.cluster import SessionId, Token
@@ -180,6 +182,40 @@ def test_a_closed_watcher_says_nothing_more(store: Etcd3Store) -> None:
 
 
 # --- a server of its own for what changes the server
+
+
+def test_a_store_made_anew_under_the_same_name_is_followed() -> None:
+    """Its cluster id is the same and its raft term is lower: what renewals can't believe, a linearizable read settles."""
+    with server_directory("etcd3") as directory, Etcd(directory) as etcd:
+        member = etcd.members[0]
+        store = etcd3_store({"host": member.endpoint})
+        session = store.open_session(OpenSession(60.0), TIMEOUT_S)
+        lock = store.create(Create(LEADER, "a", session.id), TIMEOUT_S)
+        watcher = store.watcher(PREFIX)
+        before = _first(watcher)
+        member.restart()
+        _await_answer(store)
+        member.process.kill()
+        shutil.rmtree(member.directory / "data")
+        member.restart()
+        _await_in(watcher, lambda snapshot: not snapshot.entries)
+        with pytest.raises(Refused) as caught:
+            store.renew_session(RenewSession(session.id), TIMEOUT_S)
+        assert caught.value.why is Refusal.SESSION_GONE
+        after = store.read_prefix(ReadPrefix(PREFIX, is_linearizable=True), TIMEOUT_S)
+        assert after.store_id == before.store_id
+        assert after.revision is not None and lock.revision is not None and after.revision < lock.revision
+        store.close()
+
+
+def _await_in(watcher: Watcher, is_wanted: Callable[[Snapshot], bool]) -> None:
+    def look() -> bool:
+        with suppress(DcsUnavailable):
+            snapshot = watcher.next(1.0)
+            return snapshot is not None and is_wanted(snapshot)
+        return False
+
+    wait_until(look, 30.0, "the change in the watch")
 
 
 def _fill(store: Etcd3Store) -> None:
