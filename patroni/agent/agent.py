@@ -17,16 +17,21 @@ from typing import Any
 from patroni.agent import clock, order
 from patroni.agent.answers import Answers, Clocks
 from patroni.agent.dispatch import Dispatcher, Driver, Parts, Peers
-from patroni.agent.event import Event, FenceSeen, Payload, PostmasterExited, SettingsChanged, Signalled
+from patroni.agent.event import Event, FenceSeen, LocalRead, Payload, PostmasterExited, ReloadWanted, Signalled
 from patroni.agent.exit_watch import ExitWatch
 from patroni.agent.lease_keeper import LeaseKeeper
 from patroni.agent.loop import Loop, Turn
+from patroni.agent.order import Order
+from patroni.agent.reconfigure import Reconfigurer
 from patroni.agent.shared import Shared
 from patroni.agent.threads import KeeperThread, WatchThread
 from patroni.dcs.coordinator import Coordinator
 from patroni.dcs.store import Store
-from patroni.decision.cluster import Cluster
+from patroni.decision.cluster import Cluster, Role
+from patroni.decision.leader_race import is_standing_back
 from patroni.decision.lease import Instant
+from patroni.decision.node import Process
+from patroni.decision.view import View
 from patroni.fence.client import InProcessFence
 from patroni.postgres.request import KillAll, PostgresError, SignalStop, StopMode
 from patroni.rest.config import RestConfig
@@ -55,7 +60,8 @@ class Plan:
     shared: Shared
     rest: RestConfig
     publication: Callable[[order.TouchMember], Any]
-    reconfigure: Callable[[Cluster | None, bool], None]  # a new view (or None), and whether files were asked to be read again
+    reconfigurer: Reconfigurer
+    data_dir: str
 
 
 class Agent:
@@ -84,6 +90,8 @@ class Agent:
             facts=lambda: self._loop.observed.facts,
             watch_exit=self._exits.watch,
             publication=plan.publication,
+            read_local=plan.reconfigurer.read,
+            save_dynamic=lambda: plan.reconfigurer.save(plan.data_dir),
             leave=self._leave,
         )
         self._answers = Answers(self._parts, self._first_snapshot())
@@ -96,6 +104,8 @@ class Agent:
         )
         self._rest = RestServer(plan.rest, ports)
         self._seen_cluster: Cluster | None = None
+        self._is_reload_due = False
+        self._is_save_due = True
 
     def bind(self) -> None:
         """Take the REST address; OSError names it if it is not ours to take."""
@@ -153,14 +163,35 @@ class Agent:
             return events
 
     def _turn(self, events: list[Event]) -> Turn:
-        is_reload = any(isinstance(happened.payload, SettingsChanged) for happened in events)
         turn = self._loop.turn(clock.now(), clock.wall(), events)
-        cluster = turn.view.cluster
-        if is_reload or (cluster is not None and cluster is not self._seen_cluster):
-            self._seen_cluster = cluster
-            self._plan.reconfigure(cluster, is_reload)
+        extra = self._reconfigured(turn.view, events)
+        turn = replace(turn, orders=(*turn.orders, *extra))
         self._answers.publish(self._snapshot(turn), is_giving_up=turn.is_giving_up)
         return turn
+
+    def _reconfigured(self, view: View, events: list[Event]) -> list[Order]:
+        """Take over changed settings; return the orders that make Postgres and the cache follow."""
+        orders: list[Order] = []
+        reconfigurer = self._plan.reconfigurer
+        for payload in (happened.payload for happened in events):
+            if isinstance(payload, ReloadWanted):
+                orders.append(order.ReadLocal())
+            elif isinstance(payload, LocalRead):
+                self._is_reload_due = True
+                if payload.local is not None:
+                    reconfigurer.take_local(payload.local)
+        if view.cluster is not None and view.cluster is not self._seen_cluster:
+            self._seen_cluster, self._is_save_due = view.cluster, True
+            self._is_reload_due = reconfigurer.take_view(view.cluster) or self._is_reload_due
+        node = view.node
+        is_settled = node.job is None and view.chain is None and node.process is Process.ALIVE
+        if self._is_reload_due and is_settled and node.is_in_recovery is not None:
+            self._is_reload_due = False
+            orders.append(order.ReloadPostgres(is_standby=node.is_in_recovery, upstream=node.upstream))
+        if self._is_save_due and is_settled and node.role is not Role.UNINITIALIZED:
+            self._is_save_due = False
+            orders.append(order.SaveDynamic())
+        return orders
 
     def _first_snapshot(self) -> Snapshot:
         now = clock.now()
@@ -187,6 +218,7 @@ class Agent:
             dcs_last_seen_s=int(wall_s - (turn.view.cluster_age_s or 0.0)) if seen is not None else 0,
             failsafe=observed.cluster.failsafe if observed.cluster is not None else {},
             guard=observed.guard,
+            is_out_of_race=is_standing_back(turn.view),
             next_run=next_run,
             decisions=tuple(f"{record.at.isoformat()} {record.because}" for record in self._loop.journal.records()[-20:]),
             chain=str(turn.view.chain.code) if turn.view.chain is not None else None,
@@ -198,7 +230,7 @@ class Agent:
         self._queue.put(Event(epoch=epoch, sent=clock.now(), payload=payload))
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        payload: Payload = SettingsChanged() if number == signal.SIGHUP else Signalled(number=number)
+        payload: Payload = ReloadWanted() if number == signal.SIGHUP else Signalled(number=number)
         self._queue.put(Event(epoch=0, sent=clock.now(), payload=payload))
 
     def _leave(self, status: int) -> None:

@@ -23,6 +23,7 @@ from patroni.agent.order import Order
 from patroni.agent.perform import FAILURES, drive, limit_s
 from patroni.agent.request import Void
 from patroni.agent.shared import Shared
+from patroni.config.load import Local
 from patroni.dcs.coordinator import Coordinator
 from patroni.dcs.store import Refusal, Refused, Store, perform
 from patroni.decision.actions import JobAction
@@ -74,6 +75,8 @@ class Parts:
     facts: Callable[[], int]  # version of the election's facts now
     watch_exit: Callable[[int], None]  # tell `PostmasterExited` when this pid ends
     publication: Callable[[order.TouchMember], Any]  # what stands under the member key
+    read_local: Callable[[], Local | None]
+    save_dynamic: Callable[[], None]
     leave: Callable[[int], None]
 
 
@@ -195,6 +198,12 @@ class Dispatcher:
         match wanted:
             case order.LookAtFiles():
                 self._files.do(self._look_at_files)
+            case order.ReadLocal():
+                self._files.do(lambda: self._parts.post(event.LocalRead(local=self._parts.read_local())))
+            case order.SaveDynamic():
+                self._files.do(self._parts.save_dynamic)
+            case order.ReloadPostgres():
+                self._files.do(lambda: self._reload(wanted))
             case order.QueryPostgres():
                 self._workers.do(lambda: self._query(wanted))
             case order.ReadStore():
@@ -218,6 +227,13 @@ class Dispatcher:
         if files.process is Process.ALIVE and files.postmaster_pid is not None:
             self._parts.watch_exit(files.postmaster_pid)
         self._parts.post(event.FilesSeen(files=files))
+
+    def _reload(self, wanted: order.ReloadPostgres) -> None:
+        try:
+            self._parts.driver.perform(pg.WriteConfiguration(is_standby=wanted.is_standby, upstream=wanted.upstream), FILES_S)
+            self._parts.driver.perform(pg.Reload(), FILES_S)
+        except FAILURES as failure:
+            logger.error("Postgres was not reloaded: %s", failure)
 
     def _query(self, wanted: order.QueryPostgres) -> None:
         driver = self._parts.driver

@@ -6,9 +6,9 @@ they concern authority (safety_rules.md §1.3).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from patroni.config.load import Local
 from patroni.decision.actions import Action, JobAction
 from patroni.decision.cluster import Cluster, HistoryRow, PostgresState, Role, Timeline
 from patroni.decision.lease import Instant, Proof
@@ -165,10 +165,15 @@ class Signalled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SettingsChanged:
-    """File, environment or config key changed; the values are the config room's business."""
+class ReloadWanted:
+    """SIGHUP: the local configuration is to be read again and Postgres reloaded, even if nothing changed."""
 
-    changes: Mapping[str, object] = field(default_factory=dict)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalRead:
+    """The local configuration was read again; None: it can't be used, and the log says why."""
+
+    local: Local | None
 
 
 Payload = (
@@ -191,7 +196,8 @@ Payload = (
     | FenceSeen
     | Woken
     | Signalled
-    | SettingsChanged
+    | ReloadWanted
+    | LocalRead
 )
 
 

@@ -294,6 +294,11 @@ class LeaseKeeper:
         """Wait until no renewal of the lock is under way; return whether that is so."""
         return self._dropped.wait(timeout_s)
 
+    @property
+    def is_dropped(self) -> bool:
+        """Whether no lock is kept and no renewal of one is under way."""
+        return self._dropped.is_set()
+
     def turned(self, *, is_against_leading: bool) -> None:
         """The loop took a turn; after a decision against leading the whole renewal is withheld (§5 of safety_rules.md)."""
         with self._changed:

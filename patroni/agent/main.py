@@ -24,7 +24,7 @@ from patroni.agent.logs import EXIT_FULL, Logs
 from patroni.agent.member import publication
 from patroni.agent.perform import FAILURES
 from patroni.agent.privilege import PrivilegeError, drop_root
-from patroni.agent.reconfigure import Reconfigurer, timing_of
+from patroni.agent.reconfigure import Reconfigurer, Users, timing_of
 from patroni.agent.shared import Shared
 from patroni.config.environment import capture
 from patroni.config.fault import ConfigError
@@ -58,6 +58,7 @@ class _Begun:
     store: Store
     coordinator: Coordinator
     peers: PeerClient
+    logs: Logs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if line:
             logger.warning("%s", line)
     logs.start()
-    status = _guarded(configuration)
+    status = _guarded(configuration, logs)
     return status if logs.close(5.0) else EXIT_FULL
 
 
@@ -102,12 +103,12 @@ def _data_dir(configuration: Configuration) -> str:
     return os.path.abspath(configuration.values.get("postgresql.data_dir", str))
 
 
-def _guarded(configuration: Configuration) -> int:
+def _guarded(configuration: Configuration, logs: Logs) -> int:
     """Run with everything that may refuse the start turned into one line."""
     try:
         lock = lock_data_directory(_data_dir(configuration), configuration.name)
         try:
-            return _run(configuration)
+            return _run(configuration, logs)
         finally:
             lock.close()
     except (Refusal, ConfigError, StoreConfigError, DataDirectoryTaken, PostgresError) as error:
@@ -115,7 +116,7 @@ def _guarded(configuration: Configuration) -> int:
         return 1
 
 
-def _run(configuration: Configuration) -> int:
+def _run(configuration: Configuration, logs: Logs) -> int:
     stopped = _Stopped()
     coordinator = Coordinator(prefix=cluster_prefix(configuration.namespace, configuration.scope), name=configuration.name)
     settings = configuration.settings
@@ -126,7 +127,7 @@ def _run(configuration: Configuration) -> int:
         clock=clock.now,
     )
     peers = PeerClient(client_config(configuration), VERSION, Clocks())
-    begun = _Begun(configuration=configuration, store=store, coordinator=coordinator, peers=peers)
+    begun = _Begun(configuration=configuration, store=store, coordinator=coordinator, peers=peers, logs=logs)
     cluster = _first_view(begun, stopped)
     if cluster is None:
         return 0
@@ -139,7 +140,7 @@ def _run(configuration: Configuration) -> int:
 def _serve(begun: _Begun, configuration: Configuration) -> int:
     driver = Driver(postgres_config(configuration), lambda: clock.now().boot_s)
     shared = Shared(settings=configuration.settings, dynamic_configuration=configuration.dynamic.values)
-    reconfigurer = Reconfigurer(configuration, shared, driver, begun.store)
+    reconfigurer = Reconfigurer(configuration, Users(shared=shared, driver=driver, store=begun.store, logs=begun.logs))
     rest = rest_config(configuration)
     plan = Plan(
         name=configuration.name,
@@ -152,7 +153,8 @@ def _serve(begun: _Begun, configuration: Configuration) -> int:
         shared=shared,
         rest=rest,
         publication=lambda touch: publication(touch, reconfigurer.configuration),
-        reconfigure=reconfigurer.take,
+        reconfigurer=reconfigurer,
+        data_dir=_data_dir(configuration),
     )
     agent = Agent(plan)
     try:

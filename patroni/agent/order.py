@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from patroni.decision.actions import Action, JobAction
 from patroni.decision.cluster import Revision, Timeline
-from patroni.decision.node import Node
+from patroni.decision.node import Node, Upstream
 from patroni.decision.reasons import Code
 
 
@@ -83,6 +83,24 @@ class DisarmFence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadPostgres:
+    """Write Postgres' configuration anew, as what it is now, and make it read that."""
+
+    is_standby: bool
+    upstream: Upstream | None
+
+
+@dataclass(frozen=True, slots=True)
+class SaveDynamic:
+    """Cache the dynamic configuration in the data directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLocal:
+    """Read the local configuration again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TouchMember:
     """Publish this node under its member key."""
 
@@ -109,5 +127,8 @@ Order = (
     | AskLeaderHistory
     | DisarmFence
     | TouchMember
+    | ReloadPostgres
+    | SaveDynamic
+    | ReadLocal
     | Leave
 )
