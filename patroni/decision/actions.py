@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import get_args
 
 from patroni.decision.cluster import Incarnation, Lsn, Revision, SlotName, Status, SystemId, Token
 from patroni.decision.node import Upstream
@@ -288,6 +289,8 @@ JobControl = FinishStop | CancelJob
 Question = AskPeers | AskHistory | ReadCluster | ReadFiles
 Action = Effect | JobAction | JobControl | Question | Exit
 
+JOBS = get_args(JobAction)
+QUESTIONS = get_args(Question)
 GIVES_UP_POWER = (
     ReleaseLock,
     Demote,

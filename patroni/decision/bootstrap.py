@@ -57,7 +57,7 @@ def _abort(view: View, detail: str) -> Decision:
 
 
 def abort_at_shutdown(view: View) -> Decision | None:
-    """Take the claim back where the agent ends in the middle of its bootstrap; the running job is cancelled first."""
+    """Take the claim back where the agent ends in the middle of its bootstrap (U1, P1); its job is cancelled first."""
     if not view.memory.is_aborting and not view.memory.is_own_bootstrap:
         return None
     if view.chain is not None:

@@ -28,12 +28,10 @@ from patroni.decision import (
 )
 from patroni.decision.actions import (
     GIVES_UP_POWER,
+    QUESTIONS,
     AcquireLock,
     AdoptLock,
-    AskHistory,
-    AskPeers,
     Promote,
-    ReadCluster,
     ReadFiles,
 )
 from patroni.decision.fact import DOWN, is_leading, is_other_leading, is_store_silent
@@ -46,7 +44,6 @@ from patroni.decision.view import Decision, GuardState, Memory, Repeated, View
 FIRST_PAUSE_S = 0.1
 AT_ONCE_S = 0.001  # nobody wakes more exactly than that
 LONGEST_PAUSE_OF_POWER_S = 1.0
-QUESTIONS = (AskPeers, AskHistory, ReadCluster, ReadFiles)
 PROMPT = (*GIVES_UP_POWER, AcquireLock, AdoptLock, Promote)
 REMEMBERED = 8
 
@@ -60,7 +57,7 @@ def held(view: View) -> Decision:
 
 
 def chain_running(view: View) -> Decision:
-    """Wait for the effects of an earlier decision."""
+    """Wait for the effects of an earlier decision (design.md §3)."""
     running = view.chain.code if view.chain else ""
     return act(view, because(Code.CHAIN_RUNNING, decision=running))
 
@@ -73,9 +70,12 @@ def facts_unknown(view: View) -> Decision:
 CHAIN: tuple[Rule, ...] = (demotion.lost_lock, chain_running)
 SHUTDOWN: tuple[Rule, ...] = (bootstrap.abort_at_shutdown, shutdown.shut_down)
 PAUSE: tuple[Rule, ...] = (
+    demotion.hand_over,
+    demotion.finish_stop,
     busy.in_progress,
     pause.store_down,
     pause.leader,
+    pause.release_when_down,
     pause.primary_without_lock,
     standby.follower_ok,
     standby.no_action,
@@ -131,8 +131,8 @@ STARTING_LEADER: tuple[Rule, ...] = (
 )
 LEADER: tuple[Rule, ...] = (
     leader.view_old,
-    leader.no_good_read,
     leader.promotion_stuck,
+    leader.no_good_read,
     leader.promoting,
     leader.promote,
     switchover.requested,
@@ -167,7 +167,7 @@ def situation(view: View) -> tuple[Rule, ...]:
     if view.is_stopping:
         return SHUTDOWN
     if view.chain is not None:
-        return CHAIN
+        return (chain_running,) if view.settings.is_paused else CHAIN
     if view.settings.is_paused:
         return PAUSE
     if node.job is not None:

@@ -39,7 +39,7 @@ def lost_lock(view: View) -> Decision | None:
 
 
 def hand_over(view: View) -> Decision | None:
-    """Release the lock during a stop, as soon as somebody who could lead has the shutdown checkpoint (step 2h)."""
+    """Release the lock during a stop, as soon as somebody who could lead has its checkpoint (§2.21 step 2h, §2.25)."""
     job, control = view.node.job, view.node.control
     if job is None or job.kind not in STOPPING_JOBS or not view.lease.is_held or control is None:
         return None
@@ -56,7 +56,7 @@ def hand_over(view: View) -> Decision | None:
 
 
 def finish_stop(view: View) -> Decision | None:
-    """End a stop whose lock is handed over: nobody waits for it any more."""
+    """End a stop whose lock is handed over: nobody waits for it any more (design.md §3)."""
     job = view.node.job
     if job is None or job.kind not in STOPPING_JOBS or view.lease.is_held or view.memory.handed_over_lsn is None:
         return None
@@ -79,7 +79,7 @@ def release_unless_orphans(view: View, why: Reason) -> Decision:
 
 
 def release_again(view: View) -> Decision | None:
-    """Repeat a release that had no answer: the key still stands, and what was given up is not taken back."""
+    """Repeat a release that had no answer (§2.21 step 6): what was given up is not taken back."""
     leader = view.cluster.leader if view.cluster else None
     can_write = may_write(view.node) or view.node.process is Process.ORPHANS
     if leader is None or view.memory.released is None or view.lease.is_held or can_write:

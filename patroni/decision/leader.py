@@ -60,7 +60,7 @@ def no_good_read(view: View) -> Decision | None:
 
 
 def promotion_stuck(view: View) -> Decision | None:
-    """Give back a lock with which nothing happens; a promotion that may have been signalled is stopped first (PR6)."""
+    """Give back a lock with which nothing happens (safety_rules.md §7.6); a signalled promotion is stopped first (PR6)."""
     since_s = view.memory.won_at_s
     if since_s is None or view.now_s - since_s < max(view.settings.ttl_s, SHORTEST_TRY_S):
         return None
@@ -91,7 +91,7 @@ def promote(view: View) -> Decision | None:
 
 
 def keep_up(view: View) -> Decision:
-    """Say that all is well, and do what a primary keeps up."""
+    """Say that all is well, and do what a primary keeps up (C7, C8, W4, §2.16, §4.5)."""
     chores = (_initialize(view), _config(view), _status(view), _history(view), _checkpoint(view), _slots(view))
     actions = tuple(chore for chore in chores if chore is not None and not _has_failed_lately(view, chore))
     memory = view.memory

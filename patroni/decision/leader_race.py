@@ -69,7 +69,7 @@ def back_off(view: View) -> Decision | None:
 
 
 def race(view: View) -> Decision:
-    """Take the lock if nobody better is known (L2), else say why not (L7, L8); a primary that may not is demoted (L5, F7)."""
+    """Take the lock if nobody better is known (L2), else say why not (L7, L8) or demote a primary (F7)."""
     verdict = race_bar(view)
     if not isinstance(verdict, Reason):
         return _claim(view, verdict)

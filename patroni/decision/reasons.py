@@ -103,6 +103,7 @@ class Code(StrEnum):
     DCS_READONLY = "dcs.down_readonly"
     DCS_DOWN = "dcs.down"
     # Pause and shutdown
+    PAUSE_LOCK_REMOVED = "pause.pg_down_lock_removed"
     PAUSE_PRIMARY_WITHOUT_LOCK = "pause.primary_without_lock"
     SHUTDOWN_STOPPING = "shutdown.stopping"
     SHUTDOWN_RELEASED = "shutdown.released"
@@ -206,6 +207,7 @@ _TEXTS: Mapping[Code, str] = {
     Code.DCS_DEMOTED: "demoting self because DCS is not accessible and I was a leader",
     Code.DCS_READONLY: "DCS is not accessible; starting Postgres without the lock",
     Code.DCS_DOWN: "DCS is not accessible",
+    Code.PAUSE_LOCK_REMOVED: "removed leader lock because Postgres is not running",
     Code.PAUSE_PRIMARY_WITHOUT_LOCK: "continue to run as primary without lock",
     Code.SHUTDOWN_STOPPING: "shutting down: stopping Postgres",
     Code.SHUTDOWN_RELEASED: "shutting down: released the leader key",

@@ -15,7 +15,7 @@ from patroni.decision.view import Decision, View
 
 
 def shut_down(view: View) -> Decision:
-    """Leave because a signal said so."""
+    """Leave because a signal said so; paused, leave everything alone (U1-U8)."""
     if view.settings.is_paused:
         return act(view, because(Code.SHUTDOWN_PAUSED), Exit(0))
     return leave(view, because(Code.SHUTDOWN_DONE), 0)

@@ -81,12 +81,12 @@ def ask_ahead(view: View) -> Decision | None:
 
 
 def follower_ok(view: View) -> Decision | None:
-    """Say that all is well."""
+    """Say that all is well (E12, F17)."""
     return act(view, _ok(view)) if is_other_leading(view) else None
 
 
 def no_action(view: View) -> Decision:
-    """Say that there is nothing to do."""
+    """Say that there is nothing to do (F5)."""
     return act(view, because(Code.NO_ACTION, name=view.node.name))
 
 

@@ -31,14 +31,14 @@ def demote(view: View) -> Decision | None:
 
 
 def lease_lasts(view: View) -> Decision | None:
-    """Go on as leader while the lease lasts."""
+    """Go on as leader while the lease lasts (design.md §8)."""
     if not view.lease.is_held:
         return None
     return act(view, because(Code.DCS_LEASE_LASTS), within_s=max(0.1, view.lease.left_s))
 
 
 def start_read_only(view: View) -> Decision | None:
-    """Start a server that is down and known to be of this cluster; only a replica has an upstream."""
+    """Start a server that is down and known to be of this cluster; only a replica has an upstream (§2.21 step 8)."""
     node = view.node
     is_demoted = node.last_job is not None and node.last_job.kind is JobKind.DEMOTE
     is_ours = node.data_directory is DataDirectory.PRESENT and (view.memory.has_joined or is_demoted)

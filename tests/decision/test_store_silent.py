@@ -120,7 +120,17 @@ PAUSE = [
     case("so is a standby", a_view(settings=PAUSED), Code.FOLLOWER_OK),
     case("nobody leads, a standby waits", a_free(settings=PAUSED), Code.NO_ACTION),
     case("a dead Postgres stays down", a_free(a_dead(), settings=PAUSED), Code.NO_ACTION),
-    case("a dead leader stays down", a_leader(a_dead(), settings=PAUSED), Code.NO_ACTION),
+    case(
+        "a dead leader stays down, its lock goes",
+        a_leader(a_dead(), settings=PAUSED),
+        Code.PAUSE_LOCK_REMOVED,
+        ReleaseLock(TOKEN),
+    ),
+    case(
+        "an effect is under way in pause",
+        a_view(a_primary(), settings=PAUSED, chain=a_chain(AcquireLock())),
+        Code.CHAIN_RUNNING,
+    ),
     case("a primary without lock goes on", a_view(a_primary(), settings=PAUSED), Code.PAUSE_PRIMARY_WITHOUT_LOCK),
     case(
         "even if refused",
