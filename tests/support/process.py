@@ -90,6 +90,10 @@ class Process:
         """Tell whether it was started and has not ended. A paused process is running."""
         return self._popen is not None and self._has_ended() is None
 
+    def has_ended_by_itself(self) -> bool:
+        """Tell whether it was started, and has ended although nobody here killed or stopped it."""
+        return self._popen is not None and self._has_ended() is not None
+
     def wait_for(self, condition: Callable[[], T], timeout_s: float, what: str) -> T:
         """Wait as `wait_until`; raise EndedEarly as soon as the process ends first. Failures show the log's end."""
 
