@@ -19,6 +19,8 @@ from patroni.decision.node import Process
 from patroni.decision.settings import Settings
 
 SOON_S = 0.1
+RESTREAM_S = 0.2
+RESTREAM_WITHIN_S = 10.0  # after an effect a standby that does not stream is looked at often for so long
 LOST_S = 10.0  # a look that has not answered for so long is asked again
 STORE_RETRY_S = 1.0
 PEER_S = 2.0  # limit of one question to a peer
@@ -95,7 +97,7 @@ class Looks:
         if not self._files.is_under_way:
             waits_s.append(_due_in_s(observed.files_at, _files_period_s(observed, settings), now))
         if not self._query.is_under_way and _may_query(observed):
-            waits_s.append(_due_in_s(observed.monitoring_at, _query_period_s(observed, settings), now))
+            waits_s.append(_due_in_s(observed.monitoring_at, _query_period_s(observed, settings, now), now))
         if not self._store.is_under_way:
             waits_s.append(self._store_due_in_s(observed, settings, now))
         return now.boot_s + max(0.0, min(waits_s))
@@ -111,7 +113,7 @@ class Looks:
                 look.is_under_way = False
 
     def _is_query_due(self, observed: Observed, settings: Settings, now: Instant) -> bool:
-        return _may_query(observed) and _due_in_s(observed.monitoring_at, _query_period_s(observed, settings), now) <= 0
+        return _may_query(observed) and _due_in_s(observed.monitoring_at, _query_period_s(observed, settings, now), now) <= 0
 
     def _store_due_in_s(self, observed: Observed, settings: Settings, now: Instant) -> float:
         """Return when to read the store by ourselves: the watch and the proofs normally tell everything."""
@@ -160,12 +162,22 @@ def _may_query(observed: Observed) -> bool:
     return is_alive and not _is_stopping(observed)
 
 
-def _query_period_s(observed: Observed, settings: Settings) -> float:
+def _query_period_s(observed: Observed, settings: Settings, now: Instant) -> float:
     is_expecting = observed.role is Role.PROMOTED or observed.state is PostgresState.STARTING
     if is_expecting:
         return SOON_S
+    if _is_restreaming(observed, now):
+        return RESTREAM_S
     is_free = observed.cluster is not None and observed.cluster.leader is None
     return min(0.5, settings.loop_wait_s) if is_free else settings.loop_wait_s
+
+
+def _is_restreaming(observed: Observed, now: Instant) -> bool:
+    """Whether a standby was pointed at its upstream just now and does not stream yet."""
+    seen, last = observed.monitoring, observed.last_chain
+    if seen is None or not seen.is_in_recovery or seen.replication_state == "streaming" or last is None:
+        return False
+    return elapsed_s(last[0], now) < RESTREAM_WITHIN_S
 
 
 def _query(observed: Observed) -> Order:
