@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from patroni.decision.actions import AskPeers
-from patroni.decision.cluster import Lsn, Member
+from patroni.decision.cluster import Lsn, Member, Timeline
 from patroni.decision.fact import cluster_timeline
 from patroni.decision.reasons import Reason
 from patroni.decision.rule import act
@@ -114,9 +114,16 @@ def _names(view: View, except_candidate: bool) -> tuple[str, ...]:
     return tuple(name for name in names if (name == candidate) is not except_candidate)
 
 
+def _own_timeline(view: View) -> Timeline | None:
+    node = view.node
+    return node.control.timeline if node.timeline is None and node.control else node.timeline
+
+
 def _is_good(view: View, answer: Answer, beyond_lsn: Lsn | None) -> bool:
-    """X1-X5; a primary is never a candidate."""
-    if is_limited(answer) or not answer.is_in_recovery:
+    """X1-X5; a primary is never a candidate, nor is who is known to have stayed on a timeline that ended before ours."""
+    mine = _own_timeline(view)
+    has_stayed = mine is not None and answer.timeline is not None and answer.timeline < mine
+    if is_limited(answer) or not answer.is_in_recovery or has_stayed:
         return False
     lsn = answer.lsn or 0
     if beyond_lsn is not None and lsn <= beyond_lsn:

@@ -87,7 +87,8 @@ def claim(view: View) -> Decision | None:
 def claim_lock(view: View) -> Decision:
     """Create the free lock, or make the one that names us ours; every check was passed."""
     leader = view.cluster.leader if view.cluster else None
-    facts = {"lsn": view.node.lsn, "peers": _positions(view)}
+    published = view.cluster.status.lsn if view.cluster else None
+    facts = {"lsn": view.node.lsn, "published": published, "peers": _positions(view)}
     memory = replace(view.memory, asking_since_s=None)
     if leader is not None and not view.lease.is_gone:
         adopt = AdoptLock(token=leader.token, incarnation=leader.incarnation)
@@ -203,14 +204,22 @@ def _compare(view: View, members: Mapping[str, Member]) -> Verdict:
 
 
 def _rival_bar(view: View, name: str, answer: Answer) -> Reason | None:
-    """K6, K7, K9 for one peer."""
+    """K6, K7, K9 for one peer; positions on a timeline that has ended say nothing against one on the current."""
     if not answer.is_in_recovery:
         return because(Code.RACE_OTHER_PRIMARY, member=name)
     lsn, mine = answer.lsn or 0, view.node.lsn or 0
-    if lsn > mine:
+    if lsn > mine or _is_current_beside_us(view, answer):
         return because(Code.RACE_PEER_AHEAD, member=name)
     is_preferred = answer.failover_priority > view.settings.tags.failover_priority and name != view.memory.healthy_leader
     return because(Code.RACE_PEER_PRIORITY, member=name) if 0 < lsn == mine and is_preferred else None
+
+
+def _is_current_beside_us(view: View, answer: Answer) -> bool:
+    """Return whether the peer is on the history's current timeline and we are not: the other half of §9 (b)."""
+    current, mine = cluster_timeline(view), view.node.timeline
+    if current is None or mine is None or answer.timeline is None:
+        return False
+    return mine < current <= answer.timeline
 
 
 def _is_ignored(view: View, name: str, answer: Answer) -> bool:
@@ -255,13 +264,13 @@ def _patience_s(view: View) -> float:
 
 def _has_left_it(view: View, name: str) -> bool:
     """§9c: it ought to have taken the free key for so long that it will not."""
-    since_s = view.memory.ahead_since_s.get(name)
+    since_s = view.memory.rival_since_s.get(name)
     return since_s is not None and view.now_s - since_s >= _patience_s(view)
 
 
 def _patience_left_s(view: View) -> float | None:
     """Return in how many seconds the first peer will be ignored; None: nobody is waited for."""
-    left_s = [since_s + _patience_s(view) - view.now_s for since_s in view.memory.ahead_since_s.values()]
+    left_s = [since_s + _patience_s(view) - view.now_s for since_s in view.memory.rival_since_s.values()]
     return min((seconds for seconds in left_s if seconds > 0), default=None)
 
 

@@ -33,26 +33,21 @@ def _leader(view: View, memory: Memory) -> Memory:
 
 
 def _free_key(view: View, memory: Memory) -> Memory:
-    """Remember since when the key is free, and who ought to take it (safety_rules.md §9c)."""
+    """Remember since when the key is free, and since when who else could have taken it (safety_rules.md §9c)."""
     if view.cluster is None:
         return memory
     if view.cluster.leader is not None:
         asking_since_s = None if is_other_leading(view) else memory.asking_since_s
         return replace(
-            memory, key_free_since_s=None, ahead_since_s={}, race_backoff_since_s=None, asking_since_s=asking_since_s
+            memory, key_free_since_s=None, rival_since_s={}, race_backoff_since_s=None, asking_since_s=asking_since_s
         )
-    mine = view.node.lsn
-    rivals = {
-        name
-        for name, peer in view.peers.items()
-        if mine is not None and isinstance(peer, Answer) and peer.is_in_recovery and (peer.lsn or 0) >= mine
-    }
+    rivals = {name for name, peer in view.peers.items() if isinstance(peer, Answer) and peer.is_in_recovery}
     candidate = view.cluster.failover.candidate if view.cluster.failover else None
     if candidate is not None:
         rivals.add(candidate)
     since_s = view.now_s if memory.key_free_since_s is None else memory.key_free_since_s
-    ahead = {**dict.fromkeys(sorted(rivals), view.now_s), **memory.ahead_since_s}
-    return replace(memory, key_free_since_s=since_s, ahead_since_s=ahead)
+    ahead = {**dict.fromkeys(sorted(rivals), view.now_s), **memory.rival_since_s}
+    return replace(memory, key_free_since_s=since_s, rival_since_s=ahead)
 
 
 def _slots(view: View, memory: Memory) -> Memory:

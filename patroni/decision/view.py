@@ -120,7 +120,7 @@ class Memory:
     healthy_leader: str | None = None
     key_free_since_s: float | None = None  # since when the leader key is seen free, without a gap
     asking_since_s: float | None = None  # since when the race waits for answers of peers
-    ahead_since_s: Mapping[str, float] = field(default_factory=dict)  # peers that ought to take a free key, by name
+    rival_since_s: Mapping[str, float] = field(default_factory=dict)  # peers that could have taken the free key, by name
     slot_seen_at_s: Mapping[str, float] = field(default_factory=dict)  # when a member of that slot was last seen, by slot name
     # Of the lock
     won_at_s: float | None = None  # since when we hold the lock without being promoted, or since the last progress

@@ -189,6 +189,18 @@ ASK = AskPeers(("b", "c"))
 SWITCHOVER = a_request(leader="a")
 LAG = 1048576
 REQUESTS = [
+    case(
+        "b has stayed on a timeline that has ended",
+        asked(a_request("b"), node=a_primary(timeline=Timeline(2)), peers=answers()),
+        Code.SWITCHOVER_CLEARED,
+        CLEAR,
+    ),
+    case(
+        "b says no timeline",
+        asked(a_request("b"), node=a_primary(timeline=Timeline(2)), peers=answers(b=an_answer(timeline=None))),
+        Code.SWITCHOVER_DEMOTING,
+        MANUAL,
+    ),
     case("a switchover: who could lead?", asked(SWITCHOVER), Code.SWITCHOVER_ASKING, ASK),
     case(
         "they have not answered",

@@ -98,6 +98,31 @@ RACE = [
 ]
 
 RIVALS = [
+    case(
+        "c is current and we are not, wherever we are",
+        a_free(a_standby(lsn=Lsn(9000)), a_cluster(None, history=TL2), peers=answers(c=an_answer(timeline=Timeline(2)))),
+        Code.RACE_PEER_AHEAD,
+    ),
+    case(
+        "nobody is current",
+        a_free(
+            a_standby(lsn=Lsn(9000)), a_cluster(None, history=a_history(1, 2)), peers=answers(c=an_answer(timeline=Timeline(2)))
+        ),
+        Code.RACE_ACQUIRE,
+        ACQUIRE,
+    ),
+    case(
+        "our own timeline is unknown",
+        a_free(a_standby(timeline=None), a_cluster(None, history=TL2), peers=answers(c=an_answer(timeline=Timeline(2)))),
+        Code.RACE_ACQUIRE,
+        ACQUIRE,
+    ),
+    case(
+        "c does not say its timeline, and is not ahead",
+        a_free(cluster=a_cluster(None, history=TL2), peers=answers(b=DEAD, c=an_answer(timeline=None))),
+        Code.RACE_ACQUIRE,
+        ACQUIRE,
+    ),
     case("another primary", a_free(peers=answers(c=an_answer(None, is_in_recovery=False))), Code.RACE_OTHER_PRIMARY),
     case("a no needs one answer", a_free(peers={"c": an_answer(None, is_in_recovery=False)}), Code.RACE_OTHER_PRIMARY),
     case("c is a byte ahead", a_free(peers=answers(c=an_answer(5001))), Code.RACE_PEER_AHEAD),
@@ -150,25 +175,25 @@ RIVALS = [
     ),
     case(
         "c was ahead and has left the key alone",
-        a_free(peers=answers(c=an_answer(5001)), memory=a_memory(ahead_since_s={"c": NOW_S - 30})),
+        a_free(peers=answers(c=an_answer(5001)), memory=a_memory(rival_since_s={"c": NOW_S - 30})),
         Code.RACE_ACQUIRE,
         ACQUIRE,
     ),
     case(
         "not for ttl",
-        a_free(peers=answers(c=an_answer(5001)), memory=a_memory(ahead_since_s={"c": NOW_S - 29.9})),
+        a_free(peers=answers(c=an_answer(5001)), memory=a_memory(rival_since_s={"c": NOW_S - 29.9})),
         Code.RACE_PEER_AHEAD,
     ),
     case(
         "not for ten seconds",
         a_free(
-            peers=answers(c=an_answer(5001)), memory=a_memory(ahead_since_s={"c": NOW_S - 9.9}), settings=settings(ttl_s=5.0)
+            peers=answers(c=an_answer(5001)), memory=a_memory(rival_since_s={"c": NOW_S - 9.9}), settings=settings(ttl_s=5.0)
         ),
         Code.RACE_PEER_AHEAD,
     ),
     case(
         "a primary is never ignored for that",
-        a_free(peers=answers(c=an_answer(None, is_in_recovery=False)), memory=a_memory(ahead_since_s={"c": NOW_S - 99})),
+        a_free(peers=answers(c=an_answer(None, is_in_recovery=False)), memory=a_memory(rival_since_s={"c": NOW_S - 99})),
         Code.RACE_OTHER_PRIMARY,
     ),
     case(
@@ -228,7 +253,7 @@ def asked(candidate: str | None, leader: str | None, **changes: Any) -> dict[str
     return {"cluster": a_cluster(None, failover=a_request(candidate, leader), failover_token=FAILOVER), **changes}
 
 
-LEFT = a_memory(ahead_since_s={"c": NOW_S - 30})
+LEFT = a_memory(rival_since_s={"c": NOW_S - 30})
 REQUESTED = [
     case("we are asked", a_free(**asked("a", "b", peers={})), Code.RACE_ACQUIRE, ACQUIRE),
     case("we are asked, and not allowed", a_free(**asked("a", "b", settings=tagged(nofailover=True))), Code.RACE_NOT_ALLOWED),
@@ -337,15 +362,15 @@ def test_asking_is_timed_from_its_beginning_and_ends_with_a_verdict() -> None:
 
 def test_a_peer_that_ought_to_take_the_key_is_timed_from_when_it_was_seen() -> None:
     seen = decide(a_free(peers=answers(c=an_answer(5001)))).memory
-    assert seen.ahead_since_s == {"b": NOW_S, "c": NOW_S}
+    assert seen.rival_since_s == {"b": NOW_S, "c": NOW_S}
     later = decide(a_free(cluster=a_cluster(None, failover=a_request("d")), memory=seen, now_s=NOW_S + 5)).memory
-    assert later.ahead_since_s == {"b": NOW_S, "c": NOW_S, "d": NOW_S + 5}
+    assert later.rival_since_s == {"b": NOW_S, "c": NOW_S, "d": NOW_S + 5}
     assert later.key_free_since_s == NOW_S
-    assert decide(a_view(memory=later)).memory.ahead_since_s == {}
+    assert decide(a_view(memory=later)).memory.rival_since_s == {}
 
 
 def test_a_waiting_node_looks_again_when_its_patience_ends() -> None:
-    given = a_free(peers=answers(c=an_answer(5001)), memory=a_memory(ahead_since_s={"b": NOW_S - 40, "c": NOW_S - 27}))
+    given = a_free(peers=answers(c=an_answer(5001)), memory=a_memory(rival_since_s={"b": NOW_S - 40, "c": NOW_S - 27}))
     assert decide(given).wake_at_s == NOW_S + 3
 
 

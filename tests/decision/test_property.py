@@ -255,7 +255,7 @@ class Maker:
     def memory(self) -> Memory:
         return a_memory(
             healthy_leader=self.pick((None, "a", "b")),
-            ahead_since_s=self.pick(({}, {"b": NOW_S - 5}, {"b": NOW_S - 50})),
+            rival_since_s=self.pick(({}, {"b": NOW_S - 5}, {"b": NOW_S - 50})),
             asking_since_s=self.pick((None, NOW_S - 1, NOW_S - 6)),
             won_at_s=self.pick((None, NOW_S - 60)),
             won_facts=(LSN, PostgresState.RUNNING, Role.REPLICA),

@@ -18,7 +18,7 @@ from patroni.decision.actions import (
     StartAsStandby,
     StopPostgres,
 )
-from patroni.decision.cluster import Incarnation, Lsn, PostgresState, Role
+from patroni.decision.cluster import Incarnation, Lsn, PostgresState, Role, Timeline
 from patroni.decision.decide import decide
 from patroni.decision.node import ClusterState, JobKind, Node, Process
 from patroni.decision.reasons import Code
@@ -281,6 +281,15 @@ NOBODY = a_cluster("a", members={"a": a_member("a")})
 SINGLE_USER = a_dead(job=a_job(JobKind.CRASH_RECOVERY))
 LONG = a_memory(crash_recovery_at_s=NOW_S - 300.0)
 BUSY = [
+    case(
+        "b is beyond, but on a timeline that has ended",
+        a_leader(
+            replace(STOPPING, timeline=None, control=control(ClusterState.SHUT_DOWN, timeline=Timeline(2))),
+            peers=answers(b=BEYOND, c=BEHIND),
+        ),
+        Code.DEMOTE_WAITING,
+        ASK,
+    ),
     case("work without the lock", a_view(a_standby(job=a_job(JobKind.REWIND, subject="b"))), Code.BUSY),
     case("work with the lock", a_leader(a_dead(job=a_job(JobKind.START_AS_PRIMARY))), Code.BUSY_LOCK_RENEWED),
     case("its lock is lost", a_view(a_dead(job=a_job(JobKind.START_AS_PRIMARY))), Code.BUSY_LOST_LOCK, CancelJob()),
