@@ -136,9 +136,7 @@ def _build(layers: _Layers, notes: Notes) -> Configuration:
     local = modernised(layers.local.values)
     tree = effective_tree(local, layers.dynamic.values)
     values = read_values(tree, NODE + POSTGRESQL, notes)
-    switches = read_values(
-        modern_switches(layers.seen), DYNAMIC, Notes()
-    )  # what cannot be read there is its default, silently (§4.2)
+    switches = read_switches(layers.seen)
     store = store_section(local, layers.available, notes)
     log, client = log_section(values, notes), client_section(values, notes)
     tags = read_tags(section(local, "tags"), values, notes)
@@ -191,7 +189,7 @@ def _settings(values: Values, switches: Values, timing: Timing) -> Settings:
         use_slots=values.get("postgresql.use_slots", bool),
         is_paused=switches.get("pause", bool),
         failsafe_mode=switches.get("failsafe_mode", bool),
-        synchronous_mode=_synchronous_mode(switches),
+        synchronous_mode=synchronous_mode(switches),
         synchronous_mode_strict=switches.get("synchronous_mode_strict", bool),
         use_pg_rewind=values.get("postgresql.use_pg_rewind", bool),
         remove_data_directory_on_rewind_failure=values.get("postgresql.remove_data_directory_on_rewind_failure", bool),
@@ -199,10 +197,20 @@ def _settings(values: Values, switches: Values, timing: Timing) -> Settings:
     )
 
 
-def _synchronous_mode(switches: Values) -> SynchronousMode:
-    """Return the mode; always off in a standby cluster (contract/ha_behaviour.md §1.2)."""
+def read_switches(seen: Mapping[str, object]) -> Values:
+    """Read the config key's object; what cannot be read there is its default, silently (contract/configuration.md §4.2)."""
+    return read_values(modern_switches(seen), DYNAMIC, Notes())
+
+
+def is_standby_cluster(switches: Values) -> bool:
+    """Return whether the cluster follows a remote server (contract/ha_behaviour.md §1.2)."""
     standby = switches.get("standby_cluster", Mapping)  # type: ignore[type-abstract]  # any mapping will do
-    if any(standby.get(name) for name in ("host", "port", "restore_command")):
+    return any(standby.get(name) for name in ("host", "port", "restore_command"))
+
+
+def synchronous_mode(switches: Values) -> SynchronousMode:
+    """Return the mode; always off in a standby cluster (contract/ha_behaviour.md §1.2)."""
+    if is_standby_cluster(switches):
         return SynchronousMode.OFF
     word = switches.get("synchronous_mode", object)
     if str(word).lower() == "quorum":
