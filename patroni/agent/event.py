@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from patroni.config.load import Local
 from patroni.decision.actions import Action, JobAction
-from patroni.decision.cluster import Cluster, HistoryRow, PostgresState, Role, Timeline
+from patroni.decision.cluster import Cluster, HistoryRow, PostgresState, Revision, Role, Timeline
 from patroni.decision.lease import Instant, Proof
 from patroni.decision.view import Answer, GuardState, LeaderHistory, Silent
 from patroni.postgres.request import Files, Monitoring
@@ -41,6 +41,7 @@ class LeaseSeen:
     is_refused: bool = False
     is_gone: bool = False
     silent_since: Instant | None = None
+    store_revision: Revision | None = None  # of the store when it renewed the session; None: it has none
     detail: str = ""
 
 

@@ -353,6 +353,7 @@ class LeaseKeeper:
                 is_refused=state.is_refused,
                 is_gone=state.is_gone,
                 silent_since=state.silent_since,
+                store_revision=state.session.revision if state.session else None,
                 detail=detail,
             ),
         )

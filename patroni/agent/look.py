@@ -119,7 +119,10 @@ class Looks:
         """Return when to read the store by ourselves: the watch and the proofs normally tell everything."""
         if observed.cluster is None or observed.store_silent_since is not None:
             return _due_in_s(self._store.asked, STORE_RETRY_S, now)
-        return _due_in_s(observed.cluster_began, max(WATCH_TRUST_S, settings.loop_wait_s), now)
+        by_age_s = _due_in_s(observed.cluster_began, max(WATCH_TRUST_S, settings.loop_wait_s), now)
+        if observed.behind_since is None:
+            return by_age_s
+        return min(by_age_s, _due_in_s(observed.behind_since, settings.loop_wait_s, now))
 
     def _leader_check(self, observed: Observed, settings: Settings, now: Instant) -> list[Order]:
         """Ask the leader once a loop_wait, so that a silent one is known before its key expires (safety_rules.md §9)."""

@@ -14,7 +14,7 @@ from patroni.agent import event
 from patroni.agent.event import Event
 from patroni.agent.job import kind_of
 from patroni.decision.actions import JobAction
-from patroni.decision.cluster import Cluster, HistoryRow, PostgresState, Role, SystemId, Timeline
+from patroni.decision.cluster import Cluster, HistoryRow, PostgresState, Revision, Role, SystemId, Timeline
 from patroni.decision.lease import Instant, Lease, elapsed_s
 from patroni.decision.node import DataDirectory, Job, JobOutcome, Node, Process, Upstream
 from patroni.decision.settings import Settings
@@ -63,6 +63,7 @@ class Observed:
     cluster_began: Instant | None = None  # before the read (or the event, or the proof) was sent
     is_cluster_linearizable: bool = False
     store_silent_since: Instant | None = None
+    behind_since: Instant | None = None  # since when renewals show a newer store than our view; None: they do not
     store_answered_at: Instant | None = None  # of the last answer or silence of a read
     files: Files | None = None
     files_at: Instant | None = None  # None: look again at once
@@ -151,6 +152,7 @@ class Observed:
         same = old is not None and old.revision is not None and old.revision == seen.cluster.revision
         self.is_cluster_linearizable = seen.is_linearizable or (same and self.is_cluster_linearizable)
         self.cluster, self.cluster_began = seen.cluster, seen.began
+        self.behind_since = None
 
     def _is_older(self, seen: event.ClusterSeen) -> bool:
         assert self.cluster is not None
@@ -168,6 +170,15 @@ class Observed:
             self.lock_taken = None
         elif self.lock_taken is None:
             self.lock_taken = now
+        self._compare_revision(seen.store_revision, now)
+
+    def _compare_revision(self, revision: Revision | None, now: Instant) -> None:
+        """Take note whether the store has moved on beyond our view: its watch may be cut without a word (§2)."""
+        mine = self.cluster.revision if self.cluster else None
+        if revision is None or mine is None or revision <= mine:
+            self.behind_since = None
+        elif self.behind_since is None:
+            self.behind_since = now
 
     def _take_files(self, files: Files | None, now: Instant) -> None:
         is_first = self.files is None
