@@ -99,7 +99,8 @@ class Loop:
         is_against = self._is_against_leading(view, decision)
         self._keeper.turned(is_against_leading=is_against)
         self._keeper.set_ttl(settings.ttl_s)
-        orders = [*self._ordered(view, decision, now), *self._upkeep(view, now)]
+        disarm = (order.DisarmFence(),) if self._may_disarm(view) else ()
+        orders = [*disarm, *self._ordered(view, decision, now), *self._upkeep(view, now)]
         wake_at_s = min(decision.wake_at_s, self._looks.due_at_s(self.observed, settings, now), self._publisher.due_at_s(now))
         return Turn(
             view=view,
@@ -177,14 +178,15 @@ class Loop:
 
     def _upkeep(self, view: View, now: Instant) -> list[Order]:
         orders = self._looks.orders(self.observed, view.settings, now)
-        if self._may_disarm(view):
-            orders.append(order.DisarmFence())
         touch = self._publisher.touch(view, self._keeper.session, now)
         return [*orders, touch] if touch is not None else orders
 
     def _may_disarm(self, view: View) -> bool:
-        """Whether the guard protects nobody any more (safety_rules.md §4.3)."""
-        if view.guard in (GuardState.IDLE, GuardState.ABSENT) or view.chain is not None or self.observed.chain is not None:
+        """Whether the guard protects nobody any more (safety_rules.md §4.3).
+
+        Judged before this turn's orders: a start that follows must not meet the rest of a kill that is under way.
+        """
+        if view.guard in (GuardState.IDLE, GuardState.ABSENT) or view.chain is not None:
             return False
         if view.settings.is_paused or (view.node.process is Process.DOWN and view.node.job is None):
             return True
