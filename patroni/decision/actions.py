@@ -67,7 +67,9 @@ class WriteInitialize:
 
 @dataclass(frozen=True, slots=True)
 class CancelInitialize:
-    """Delete the initialize key after our own failed bootstrap."""
+    """Delete the initialize key: after our own failed bootstrap, or a claim that nobody pursues."""
+
+    token: Token | None = None  # the version that was judged; None: whatever is there
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def abort(view: View) -> Decision | None:
 def _abort(view: View, detail: str) -> Decision:
     memory = replace(view.memory, is_aborting=True, is_own_bootstrap=False)
     is_claim_ours = view.cluster is not None and view.cluster.initialize is Initialize.RUNNING
-    claim = (CancelInitialize(),) if is_claim_ours else ()
+    claim = (CancelInitialize(view.cluster.initialize_token if view.cluster else None),) if is_claim_ours else ()
     return act(view, because(Code.BOOTSTRAP_ABORT, detail=detail), *claim, AbortBootstrap(), memory=memory)
 
 
@@ -133,6 +133,16 @@ def make_cluster(view: View) -> Decision | None:
         return None
     memory = replace(view.memory, is_own_bootstrap=True)
     return act(view, because(Code.BOOTSTRAP_NEW), ClaimInitialize(), Bootstrap(), memory=memory)
+
+
+def free_claim(view: View) -> Decision | None:
+    """Remove a claim to make the cluster that nobody pursues: its maker was killed; the race begins anew (before N1)."""
+    cluster, settings, since_s = view.cluster, view.settings, view.memory.abandoned_since_s
+    if cluster is None or since_s is None or settings.tags.nofailover or not settings.has_bootstrap_section:
+        return None
+    if view.now_s - since_s < 2 * settings.ttl_s:
+        return None
+    return act(view, because(Code.BOOTSTRAP_ABANDONED), CancelInitialize(cluster.initialize_token), within_s=1.0)
 
 
 def clone(view: View) -> Decision | None:

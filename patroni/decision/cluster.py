@@ -176,6 +176,7 @@ class Cluster:
     """Everything under the cluster's prefix at one moment. A missing key is None or empty as said per field."""
 
     initialize: SystemId | Initialize = Initialize.ABSENT
+    initialize_token: Token | None = None  # of the initialize key; None: no key
     config: DynamicConfig | None = None
     leader: Leader | None = None  # None: nobody holds the lock
     status: Status = Status()

@@ -9,17 +9,26 @@ from __future__ import annotations
 from dataclasses import replace
 
 from patroni.decision.actions import ClaimInitialize
-from patroni.decision.cluster import PostgresState, Role
+from patroni.decision.cluster import Initialize, PostgresState, Role
 from patroni.decision.fact import DOWN, is_other_leading, leader_member, slot_name
 from patroni.decision.node import ClusterState, Process
 from patroni.decision.rewind import settled, triggered
 from patroni.decision.view import Answer, Memory, RewindState, View
 
+BOOTSTRAPPING = (
+    PostgresState.INITDB,
+    PostgresState.CUSTOM_BOOTSTRAP,
+    PostgresState.CREATING_REPLICA,  # the making of a standby cluster
+    PostgresState.BOOTSTRAP_STARTING,
+    PostgresState.STARTING,
+    PostgresState.RUNNING,
+)
+
 
 def noticed(view: View) -> Memory:
     """Return the memory with what this view shows."""
     memory = view.memory
-    for notice in (_leader, _free_key, _slots, _own_bootstrap, _life, _position, _won, _lock, _joined, _history):
+    for notice in (_leader, _free_key, _slots, _own_bootstrap, _abandoned, _life, _position, _won, _lock, _joined, _history):
         memory = notice(view, memory)
     return settled(view, memory)
 
@@ -66,6 +75,16 @@ def _own_bootstrap(view: View, memory: Memory) -> Memory:
     last = view.last_chain
     is_lost = view.chain is None and last is not None and isinstance(last.failed, ClaimInitialize)
     return replace(memory, is_own_bootstrap=False) if is_lost or view.lease.is_held else memory
+
+
+def _abandoned(view: View, memory: Memory) -> Memory:
+    """Remember since when the initialize key is empty and no member seems to make the cluster."""
+    cluster = view.cluster
+    is_claimed = cluster is not None and cluster.initialize is Initialize.RUNNING and cluster.leader is None
+    others = () if cluster is None else (member for name, member in cluster.members.items() if name != view.node.name)
+    if not is_claimed or memory.is_own_bootstrap or any(member.state in BOOTSTRAPPING for member in others):
+        return replace(memory, abandoned_since_s=None)
+    return replace(memory, abandoned_since_s=view.now_s if memory.abandoned_since_s is None else memory.abandoned_since_s)
 
 
 def _life(view: View, memory: Memory) -> Memory:

@@ -32,6 +32,7 @@ class Code(StrEnum):
     BOOTSTRAP_RECOVERING = "bootstrap.recovering"
     BOOTSTRAP_DONE = "bootstrap.done"
     BOOTSTRAP_ABORT = "bootstrap.abort"
+    BOOTSTRAP_ABANDONED = "bootstrap.abandoned"
     BOOTSTRAP_WAITING = "bootstrap.waiting"
     CLONE = "clone"
     DATADIR_STOP = "datadir.stop"
@@ -144,6 +145,7 @@ _TEXTS: Mapping[Code, str] = {
     Code.BOOTSTRAP_RECOVERING: "waiting for the end of recovery after bootstrap",
     Code.BOOTSTRAP_DONE: "initialized a new cluster",
     Code.BOOTSTRAP_ABORT: "bootstrap failed: {detail}",
+    Code.BOOTSTRAP_ABANDONED: "removing the claim of a node that has given up making the cluster",
     Code.BOOTSTRAP_WAITING: "waiting for leader to bootstrap",
     Code.CLONE: "trying to bootstrap from {source} '{member}'",
     Code.DATADIR_STOP: "stopping a Postgres whose data directory is gone",

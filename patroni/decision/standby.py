@@ -18,6 +18,8 @@ from patroni.decision.rule import act
 from patroni.decision.slots import missing_slots, superfluous_slots
 from patroni.decision.view import Answer, Decision, View
 
+RESTREAM_WITHIN_S = 10.0
+RESTREAM_LOOK_S = 0.2
 ASK_AGAIN_S = 2.0  # while the leader is silent: answers must be younger than 3 s when its key is free
 
 
@@ -59,8 +61,21 @@ def follow(view: View) -> Decision | None:
     wanted = target(view)
     if wanted is None or view.node.is_in_recovery is not True or not _differs(view, wanted.upstream):
         return None
-    memory = replace(view.memory, following=wanted.upstream, has_followed=True)
+    memory = replace(view.memory, following=wanted.upstream, has_followed=True, followed_at_s=view.now_s)
     return act(view, _ok(view), Follow(wanted.upstream), memory=memory)
+
+
+def restream(view: View) -> Decision | None:
+    """Make a standby that was turned to a new leader and does not stream yet try again now.
+
+    A leader makes its slots after its promotion; Postgres, refused once, would wait `wal_retrieve_retry_interval` (5 s).
+    """
+    since_s, wanted = view.memory.followed_at_s, target(view)
+    if since_s is None or view.now_s - since_s > RESTREAM_WITHIN_S or view.node.is_in_recovery is not True:
+        return None
+    if view.node.replication_state == "streaming" or wanted is None or wanted.upstream is None:
+        return None
+    return act(view, _ok(view), Follow(wanted.upstream), within_s=RESTREAM_LOOK_S)
 
 
 def keep_slots(view: View) -> Decision | None:

@@ -121,6 +121,7 @@ class Memory:
     key_free_since_s: float | None = None  # since when the leader key is seen free, without a gap
     asking_since_s: float | None = None  # since when the race waits for answers of peers
     rival_since_s: Mapping[str, float] = field(default_factory=dict)  # peers that could have taken the free key, by name
+    abandoned_since_s: float | None = None  # since when nobody is seen to pursue a claim to make the cluster
     slot_seen_at_s: Mapping[str, float] = field(default_factory=dict)  # when a member of that slot was last seen, by slot name
     # Of the lock
     won_at_s: float | None = None  # since when we hold the lock without being promoted, or since the last progress
@@ -136,6 +137,7 @@ class Memory:
     is_aborting: bool = False  # our bootstrap failed: its data directory is moved away, then the agent ends
     was_in_production: bool = False  # control data of this life of the server have said so: a later "shut down" is new
     following: Upstream | None = None  # what we last told the running server to follow
+    followed_at_s: float | None = None  # when it was pointed at somebody else last
     has_followed: bool = False  # whether `following` was told in this life of the server
     rewind: RewindState = RewindState.INITIAL
     history_asked_at_s: float | None = None  # since when a server that is down waits for the leader's history

@@ -98,6 +98,27 @@ FOLLOW = [
     case("from c by its tag", a_view(settings=tagged(replicatefrom="c")), Code.FOLLOWER_OK, Follow(upstream("c"))),
     case("from a member that is none", a_view(settings=tagged(replicatefrom="x")), Code.FOLLOWER_OK),
     case("from itself", a_view(settings=tagged(replicatefrom="a")), Code.FOLLOWER_OK),
+    case(
+        "just turned to its leader and refused",
+        a_view(a_standby(replication_state=None), memory=a_memory(followed_at_s=NOW_S - 10.0)),
+        Code.FOLLOWER_OK,
+        Follow(upstream("b")),
+    ),
+    case(
+        "turned to it longer ago",
+        a_view(a_standby(replication_state=None), memory=a_memory(followed_at_s=NOW_S - 10.1)),
+        Code.FOLLOWER_OK,
+    ),
+    case("just turned to it and streaming", a_view(memory=a_memory(followed_at_s=NOW_S)), Code.FOLLOWER_OK),
+    case(
+        "just told to stream from nobody",
+        a_view(
+            a_standby(replication_state=None, upstream=None),
+            settings=tagged(nostream=True),
+            memory=a_memory(following=None, followed_at_s=NOW_S),
+        ),
+        Code.FOLLOWER_OK,
+    ),
     case("replay is paused", a_view(a_standby(is_replay_paused=True)), Code.FOLLOWER_OK, ResumeReplay()),
     case("so it is in an election", a_free(a_standby(is_replay_paused=True)), Code.NO_ACTION, ResumeReplay()),
     case("before 14 Postgres does not pause by itself", a_view(a_standby(is_replay_paused=True, major=13)), Code.FOLLOWER_OK),
