@@ -159,8 +159,8 @@ def _store(action: Action, context: Context) -> Steps[None]:
             yield from coordinator.claim_initialize()
         case act.WriteInitialize(system_id=system_id, is_new=is_new):
             yield from coordinator.write_initialize(system_id, is_new=is_new)
-        case act.CancelInitialize():
-            yield from coordinator.cancel_initialize()
+        case act.CancelInitialize(token=token):
+            yield from coordinator.cancel_initialize(token)
         case act.WriteConfig():
             yield from coordinator.write_config(context.shared.dynamic_configuration)
         case act.ClearFailover(token=token):

@@ -37,10 +37,12 @@ from patroni.decision.cluster import (
 def cluster_from(snapshot: Snapshot, prefix: str) -> Cluster:
     """Return what the snapshot says about the cluster under this prefix."""
     keys = {key.removeprefix(prefix): entry for key, entry in snapshot.entries.items() if key.startswith(prefix)}
+    initialize = keys.get(path.INITIALIZE)
     failover = keys.get(path.FAILOVER)
     failsafe = keys.get(path.FAILSAFE)
     return Cluster(
-        initialize=_initialize(keys.get(path.INITIALIZE)),
+        initialize=_initialize(initialize),
+        initialize_token=initialize.token if initialize else None,
         config=_config(keys.get(path.CONFIG)),
         leader=leader_of(keys.get(path.LEADER)),
         status=_status(keys.get(path.STATUS) or keys.get(path.OLD_STATUS)),

@@ -253,7 +253,7 @@ def test_every_key_has_its_place() -> None:
         name="pg1", incarnation=Incarnation("i1"), token=Token("t1"), revision=Revision(1), session=SESSION
     )
     assert list(cluster.members) == ["pg1", "pg2"]
-    assert cluster.system_id == "7358219046127743210"
+    assert (cluster.system_id, cluster.initialize_token) == ("7358219046127743210", Token("t4"))
     assert cluster.config == DynamicConfig(values={"ttl": 30}, token=Token("t5"))
     assert cluster.status == Status(lsn=Lsn(5))
     assert cluster.failover is not None
@@ -290,4 +290,4 @@ def test_what_is_not_of_the_cluster_is_ignored() -> None:
     )
     entries = {**snapshot.entries, foreign.key: foreign}
     cluster = cluster_from(Snapshot(entries=entries, revision=None), PREFIX)
-    assert cluster == Cluster(initialize=Initialize.RUNNING, members={"a": cluster.members["a"]})
+    assert cluster == Cluster(initialize=Initialize.RUNNING, initialize_token=Token("t1"), members={"a": cluster.members["a"]})

@@ -30,6 +30,7 @@ from patroni.decision.reasons import Code
 from patroni.decision.view import Memory, View
 from tests.decision.builders import (
     INCARNATION,
+    NOW_S,
     OTHER_SYSTEM,
     SYSTEM,
     TOKEN,
@@ -82,7 +83,28 @@ def made(cluster: Cluster | None = None, **changes: Any) -> View:
     return a_view(cluster=cluster or Cluster(initialize=Initialize.RUNNING), **{**given, **changes})
 
 
+CLAIMED = Cluster(initialize=Initialize.RUNNING, initialize_token=Token("n1"))
+OLD_CLAIM = Memory(abandoned_since_s=NOW_S - 60)
 EMPTY = [
+    case(
+        "a claim that nobody pursues", empty(CLAIMED, memory=OLD_CLAIM), Code.BOOTSTRAP_ABANDONED, CancelInitialize(Token("n1"))
+    ),
+    case("not for twice the ttl", empty(CLAIMED, memory=Memory(abandoned_since_s=NOW_S - 59.9)), Code.BOOTSTRAP_WAITING),
+    case(
+        "not by a nofailover node", empty(CLAIMED, memory=OLD_CLAIM, settings=tagged(nofailover=True)), Code.BOOTSTRAP_WAITING
+    ),
+    case(
+        "b pursues it",
+        empty(replace(CLAIMED, members={"b": a_member("b", state=PostgresState.INITDB)}), memory=OLD_CLAIM),
+        Code.BOOTSTRAP_WAITING,
+    ),
+    case(
+        "b does not",
+        empty(replace(CLAIMED, members={"b": a_member("b", state=PostgresState.STOPPED)}), memory=OLD_CLAIM),
+        Code.BOOTSTRAP_ABANDONED,
+        CancelInitialize(Token("n1")),
+    ),
+    case("the store is away, who knows", storeless(empty(memory=OLD_CLAIM)), Code.DCS_DOWN),
     case("nobody has made the cluster", empty(), Code.BOOTSTRAP_NEW, ClaimInitialize(), Bootstrap()),
     case("no bootstrap section", empty(settings=settings()), Code.BOOTSTRAP_WAITING),
     case("nofailover must not make a cluster", empty(settings=tagged(nofailover=True)), Code.BOOTSTRAP_WAITING),
@@ -317,6 +339,14 @@ def test_the_seed_chooses_among_those_who_offer_themselves() -> None:
     offers = a_cluster("b", a_member("c", tags=OFFER), a_member("d", tags=OFFER))
     chosen = {decide(replace(empty(offers), seed=seed)).actions for seed in range(4)}
     assert {actions[0].member for actions in chosen if isinstance(actions[0], CloneFrom)} == {"c", "d"}
+
+
+def test_an_abandoned_claim_is_timed() -> None:
+    noted = decide(empty(CLAIMED)).memory
+    assert noted.abandoned_since_s == NOW_S
+    assert decide(empty(CLAIMED, memory=noted, now_s=NOW_S + 5)).memory.abandoned_since_s == NOW_S
+    assert decide(empty(a_cluster(), memory=noted)).memory.abandoned_since_s is None
+    assert decide(made(CLAIMED)).memory.abandoned_since_s is None
 
 
 def test_the_claim_is_remembered_until_the_lock_is_held() -> None:

@@ -22,7 +22,15 @@ from patroni.decision.lease import Lease
 from patroni.decision.node import JobKind, Process
 from patroni.decision.reasons import Code
 from patroni.decision.view import Memory, View
-from tests.decision import test_bootstrap, test_leader, test_leader_race, test_recovery, test_standby, test_store_silent
+from tests.decision import (
+    test_bootstrap,
+    test_leader,
+    test_leader_race,
+    test_recovery,
+    test_standby,
+    test_store_silent,
+    test_switchover,
+)
 from tests.decision.builders import (
     LSN,
     NOW_S,
@@ -46,7 +54,7 @@ from tests.decision.builders import (
     upstream,
 )
 
-TABLES = (test_bootstrap, test_leader, test_leader_race, test_recovery, test_standby, test_store_silent)
+TABLES = (test_bootstrap, test_leader, test_leader_race, test_recovery, test_standby, test_store_silent, test_switchover)
 CASES: list[Case] = [row for table in TABLES for row in table.CASES]
 
 
