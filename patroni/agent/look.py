@@ -105,8 +105,8 @@ class Looks:
     def _settle(self, observed: Observed) -> None:
         """Take note of the looks that have answered: an answer is filed with an instant after its question."""
         for look, answered in (
-            (self._files, observed.files_at),
-            (self._query, observed.monitoring_at),
+            (self._files, observed.files_answered_at),
+            (self._query, observed.monitoring_answered_at),
             (self._store, observed.store_answered_at),
         ):
             if look.asked is not None and answered is not None and elapsed_s(look.asked, answered) >= 0:

@@ -67,8 +67,10 @@ class Observed:
     store_answered_at: Instant | None = None  # of the last answer or silence of a read
     files: Files | None = None
     files_at: Instant | None = None  # None: look again at once
+    files_answered_at: Instant | None = None  # of the last look's end, whatever came of it
     monitoring: Monitoring | None = None  # None: the last query got no answer
     monitoring_at: Instant | None = None  # of the last query, answered or not; None: query at once
+    monitoring_answered_at: Instant | None = None  # of the last query's end, whatever came of it
     monitoring_good_at: Instant | None = None
     local_timeline: Timeline | None = None
     local_history: tuple[HistoryRow, ...] = ()
@@ -182,7 +184,7 @@ class Observed:
 
     def _take_files(self, files: Files | None, now: Instant) -> None:
         is_first = self.files is None
-        self.files, self.files_at = files or self.files, now
+        self.files, self.files_at, self.files_answered_at = files or self.files, now, now
         if files is None:
             return
         if files.control is not None:
@@ -207,7 +209,7 @@ class Observed:
             self._enter(PostgresState.STOPPED, role, now)
 
     def _take_monitoring(self, seen: event.MonitoringSeen, now: Instant) -> None:
-        self.monitoring_at = now
+        self.monitoring_at = self.monitoring_answered_at = now
         self.monitoring = seen.monitoring
         if seen.local_history is not None and seen.monitoring is not None:
             self.local_history, self.history_timeline = seen.local_history, seen.monitoring.timeline
