@@ -239,17 +239,23 @@ class Dispatcher:
         driver = self._parts.driver
         try:
             monitoring = driver.perform(pg.ReadMonitoring(), QUERY_S)
-            timeline = driver.perform(pg.ReadLocalTimeline(), QUERY_S) if wanted.asks_timeline else None
-            history = None
-            if wanted.history_of is not None:
-                history = driver.perform(pg.ReadLocalHistory(wanted.history_of), QUERY_S)
         except FAILURES as failure:
             logger.debug("the monitoring query got no answer: %s", failure)
             self._parts.post(event.MonitoringSeen(monitoring=None, detail=str(failure)))
             return
+        timeline = self._aside(pg.ReadLocalTimeline()) if wanted.asks_timeline else None
+        history = self._aside(pg.ReadLocalHistory(wanted.history_of)) if wanted.history_of is not None else None
         if monitoring.walreceiver_pid is not None:
             self._parts.watch_exit(monitoring.walreceiver_pid)
         self._parts.post(event.MonitoringSeen(monitoring=monitoring, timeline=timeline, local_history=history))
+
+    def _aside(self, request: Request[T]) -> T | None:
+        """Ask for something beside the monitoring query; None: it did not say."""
+        try:
+            return self._parts.driver.perform(request, QUERY_S)
+        except FAILURES as failure:
+            logger.info("%s got no answer: %s", type(request).__name__, failure)
+            return None
 
     def _read_store(self, wanted: order.ReadStore) -> None:
         parts, began = self._parts, clock.now()

@@ -19,6 +19,7 @@ from patroni.decision.node import Process
 from patroni.decision.settings import Settings
 
 SOON_S = 0.1
+UNANSWERED_S = 1.0  # after a query without an answer
 RESTREAM_S = 0.2
 RESTREAM_WITHIN_S = 10.0  # after an effect a standby that does not stream is looked at often for so long
 LOST_S = 10.0  # a look that has not answered for so long is asked again
@@ -167,6 +168,8 @@ def _may_query(observed: Observed) -> bool:
 
 def _query_period_s(observed: Observed, settings: Settings, now: Instant) -> float:
     is_expecting = observed.role is Role.PROMOTED or observed.state is PostgresState.STARTING
+    if observed.monitoring is None and not is_expecting:
+        return min(UNANSWERED_S, settings.loop_wait_s)
     if is_expecting:
         return SOON_S
     if _is_restreaming(observed, now):
