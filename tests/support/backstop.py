@@ -36,7 +36,7 @@ def end_processes_in(directory: Path) -> None:
     for 4096; so that is removed. Its dynamic shared memory stays in /dev/shm; tests that kill postmasters set
     dynamic_shared_memory_type to mmap, which is in the data directory.
     """
-    found = _processes_in(directory)
+    found = processes_in(directory)
     postgres = [pid for pid in found if _name(pid) == "postgres"]
     for pid in found:
         if pid not in postgres:
@@ -48,13 +48,13 @@ def end_processes_in(directory: Path) -> None:
         if _parent(pid) not in postgres:
             _signal(pid, signal.SIGQUIT)
             _await_end(pid, _IMMEDIATE_STOP_S)
-    left = _processes_in(directory)
+    left = processes_in(directory)
     for _ in range(_KILL_ROUNDS):
         for pid in left:
             _signal(pid, signal.SIGKILL)
         for pid in left:
             _await_end(pid, 1.0)
-        left = _processes_in(directory)
+        left = processes_in(directory)
     if left:
         raise RuntimeError(f"processes {left} in {directory} outlive their kill")
     for pid_file in directory.rglob("postmaster.pid"):
@@ -107,7 +107,8 @@ def _main() -> None:
         end_processes_in(Path(directory))
 
 
-def _processes_in(directory: Path) -> list[int]:
+def processes_in(directory: Path) -> list[int]:
+    """Return the processes whose working directory is there or below, but for those with a terminal."""
     inside = str(directory.resolve())
     found = []
     for entry in Path("/proc").iterdir():

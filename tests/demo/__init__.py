@@ -1,0 +1,1 @@
+"""The demonstration: three agents with real servers behind HAProxy, watched by a person or checked without one."""
