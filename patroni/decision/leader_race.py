@@ -90,7 +90,9 @@ def claim_lock(view: View) -> Decision:
     published = view.cluster.status.lsn if view.cluster else None
     facts = {"lsn": view.node.lsn, "published": published, "peers": _positions(view)}
     memory = replace(view.memory, asking_since_s=None)
-    if leader is not None and not view.lease.is_gone:
+    proof = view.lease.proof
+    has_vanished = proof is not None and view.lease.is_gone and leader is not None and leader.incarnation == proof.incarnation
+    if leader is not None and not has_vanished:
         adopt = AdoptLock(token=leader.token, incarnation=leader.incarnation)
         return act(view, because(Code.RACE_ADOPT, **facts), adopt, memory=memory, within_s=1.0)
     return act(view, because(Code.RACE_ACQUIRE, **facts), AcquireLock(), memory=memory, within_s=1.0)

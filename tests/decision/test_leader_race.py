@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from patroni.decision.actions import AcquireLock, AdoptLock, AskPeers, Demote, DemoteKind, ReadCluster
-from patroni.decision.cluster import Lsn, Member, PostgresState, Status, Tags, Timeline
+from patroni.decision.cluster import Incarnation, Lsn, Member, PostgresState, Status, Tags, Timeline
 from patroni.decision.decide import decide
 from patroni.decision.leader_race import is_standing_back
 from patroni.decision.lease import Lease
@@ -24,6 +24,7 @@ from tests.decision.builders import (
     a_cluster,
     a_free,
     a_history,
+    a_leader_key,
     a_member,
     a_memory,
     a_primary,
@@ -33,6 +34,7 @@ from tests.decision.builders import (
     an_answer,
     answers,
     case,
+    held,
     members,
     rows,
     settings,
@@ -221,6 +223,18 @@ RIVALS = [
 ]
 
 PRIMARIES = [
+    case(
+        "a lock won without an answer, after one that vanished",
+        a_view(cluster=a_cluster("a"), peers=answers(), lease=Lease(is_gone=True)),
+        Code.RACE_ADOPT,
+        ADOPT,
+    ),
+    case(
+        "the same, within the lease of the one that vanished",
+        a_view(cluster=a_cluster(a_leader_key("a", Incarnation("i2"))), peers=answers(), lease=held(is_gone=True)),
+        Code.RACE_ADOPT,
+        AdoptLock(token=TOKEN, incarnation=Incarnation("i2")),
+    ),
     case("a primary without key takes it, asking nobody", a_free(a_primary(), peers={}), Code.RACE_ACQUIRE, ACQUIRE),
     case(
         "its timeline is current",
