@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from patroni.agent.lease_keeper import LONGEST_TRY_S
 from patroni.agent.loop import Turn
 from patroni.dcs.codec import history_from, status_from
 from patroni.dcs.store import Create
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 THAW_S = 1.0  # a thawed agent has so long to wake up and fence
+RESUME_S = THAW_S + LONGEST_TRY_S  # a renewal that was under way at a suspend of the host holds the keeper up as well
 FACTS_S = 4.0  # what an election was judged on may be so old, and a little
 TOLERANCE_S = 0.002
 REQUESTED_S = 60.0  # an operator's candidate may lag: he asked for it
@@ -55,6 +57,7 @@ class Tally:
     promotions: int = 0
     excused: int = 0  # statements acknowledged against another leader by a node whose agent was dead or frozen
     by_act: int = 0  # the same where an act of the store had ended the lock
+    twins: int = 0  # looks at a node that is left behind on a timeline whose number another one took, too
     orphaned_s: float = 0.0  # the longest time for which a running agent left an orphaned primary writable
     acknowledged: dict[int, tuple[Branch, int]] = field(default_factory=dict)  # by statement: branch, end of the record
 
@@ -131,7 +134,7 @@ class Checkers:
 
     def _is_excused(self, node: Node) -> bool:
         agent = node.agent
-        if agent is None or node.is_frozen or self._now_s - node.thawed_s < THAW_S:
+        if agent is None or node.is_frozen or self._now_s < node.excused_until_s:
             return True
         if node.is_orphaned and agent.fence.state() is GuardState.ARMED:
             node.is_orphaned = False
@@ -296,9 +299,18 @@ class Checkers:
         for node in self._world.nodes.values():
             if node.agent is None:
                 return f"no agent runs on {node.name}"
-            if node is not leader and not self._is_streaming(node, leader):
+            if node is not leader and not self._is_streaming(node, leader) and not self._is_twin(node, leader):
                 return f"{node.name} does not stream from {leader.name}"
         return None
+
+    def _is_twin(self, node: Node, leader: Node) -> bool:
+        """Whether this node took a timeline that another one took as well: by its number nobody can tell them apart."""
+        mine, theirs = node.postgres.data, leader.postgres.data
+        if mine is None or theirs is None or not node.postgres.is_in_recovery or theirs.branch.left_at(mine.branch) is not None:
+            return False
+        is_twin = any(branch.timeline == mine.branch.timeline for branch in theirs.branch.line())
+        self.tally.twins += is_twin
+        return is_twin
 
     def _is_streaming(self, node: Node, leader: Node) -> bool:
         receiver, data = node.postgres.receiver, node.postgres.data

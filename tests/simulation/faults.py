@@ -11,6 +11,7 @@ from patroni.dcs.store import Write
 from patroni.decision.cluster import FailoverRequest
 from patroni.dcs.codec import failover_value
 from tests.simulation.agent_model import Agent
+from tests.simulation.checkers import RESUME_S, THAW_S
 from tests.simulation.engine import Call, Place
 from tests.simulation.host import Host, Weather
 from tests.simulation.node import Node
@@ -165,7 +166,7 @@ class Faults:
 
     def _thaw(self, node: Node, agent: Agent) -> None:
         if not agent.place.is_dead:
-            node.thawed_s = self._world.engine.now_s
+            node.excused_until_s = self._world.engine.now_s + THAW_S
             agent.place.go()
 
     def _stop_agent(self, fault: Fault, node: Node) -> None:
@@ -179,7 +180,7 @@ class Faults:
 
     def _resume(self, node: Node, host: Host) -> None:
         if not host.is_dead:
-            node.thawed_s = self._world.engine.now_s
+            node.excused_until_s = self._world.engine.now_s + RESUME_S
             host.resume()
 
     def _crash(self, fault: Fault, node: Node) -> None:

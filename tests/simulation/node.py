@@ -19,7 +19,7 @@ class Node:
     boot_rate: float
     agent: Agent | None = None  # None: none lives
     is_orphaned: bool = False  # Postgres became, or may become, writable under an agent that is no more
-    thawed_s: float = -1e9  # when agent or host last went on after a freeze
+    excused_until_s: float = 0.0  # agent or host have just gone on after a freeze
     is_wanted: bool = True  # somebody starts agent and host again when they end
 
     @property

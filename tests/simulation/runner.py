@@ -31,6 +31,7 @@ class Report:
     lost: int  # acknowledged statements that the last leader does not have
     converged_s: float  # after the last fault
     orphaned_s: float
+    has_twins: bool
     trace: tuple[str, ...] = ()
 
     @property
@@ -90,6 +91,7 @@ def _report(world: World, converged_s: float) -> Report:
         lost=_lost(world),
         converged_s=converged_s,
         orphaned_s=checkers.tally.orphaned_s,
+        has_twins=checkers.tally.twins > 0,
         trace=tuple(checkers.notes or ()),
     )
 
@@ -137,4 +139,5 @@ class Summary:
         yield f"by dead or frozen agents      {sum(report.excused for report in reports)} statements (not failed)"
         yield f"after an act of the store     {sum(report.by_act for report in reports)} statements (not failed)"
         yield f"orphaned primary writable     max {max((report.orphaned_s for report in reports), default=0.0):.1f} s beside a new agent"
+        yield f"left on a twin timeline       {sum(report.has_twins for report in reports)} schedules (not failed)"
         yield f"failed                        {sum(1 for report in reports if report.violations)}"

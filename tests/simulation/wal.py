@@ -7,6 +7,7 @@ tell them apart, which only the checkers may do. A position is a branch and a by
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from patroni.decision.cluster import HistoryRow, Lsn, Timeline
@@ -55,6 +56,13 @@ class Branch:
                 rows.append(row)
             branch = branch.parent
         return tuple(reversed(rows))
+
+    def line(self) -> Iterator[Branch]:
+        """Yield this branch and those before it."""
+        branch: Branch | None = self
+        while branch is not None:
+            yield branch
+            branch = branch.parent
 
     def left_at(self, old: Branch) -> int | None:
         """Return where this history left an older branch: up to there both are the same. None: it never was on it."""
