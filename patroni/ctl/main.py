@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 import click
@@ -44,7 +44,7 @@ _COMMANDS = (dsn, edit_config, failover, flush, history, list_members, remove, s
 @click.pass_context
 def ctl(context: click.Context, config_file: str | None, dcs_url: str | None, is_insecure: bool) -> None:
     """Look at clusters and act on them."""
-    context.obj = Tool(
+    tool = Tool(
         Surroundings(
             config_file=config_file,
             default_config_file=os.path.join(click.get_app_dir("patroni"), "patronictl.yaml"),
@@ -55,6 +55,8 @@ def ctl(context: click.Context, config_file: str | None, dcs_url: str | None, is
             wall=_local_time,
         )
     )
+    context.obj = tool
+    context.call_on_close(tool.close)
 
 
 for _command in (*_COMMANDS, *later.commands()):
@@ -63,37 +65,49 @@ for _command in (*_COMMANDS, *later.commands()):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
-    _start_log()
-    try:
-        status = ctl.main(arguments, prog_name="patronictl", standalone_mode=False)
-        return status if isinstance(status, int) else 0
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except click.Abort:
-        click.echo("Aborted!", err=True)
-    except ConfigError as error:
-        for fault in error.faults:
-            _complain(fault)
-    except (StoreConfigError, ApiUnreachable) as error:
-        _complain(str(error))
-    except DcsUnavailable as error:
-        _complain(f"the store does not answer: {error}")
-    except Refused as error:
-        _complain(f"the store refused the change: {error}")
-    return 1
+    with _log():
+        try:
+            status = ctl.main(arguments, prog_name="patronictl", standalone_mode=False)
+            return status if isinstance(status, int) else 0
+        except click.ClickException as error:
+            error.show()
+            return error.exit_code
+        except click.Abort:
+            click.echo("Aborted!", err=True)
+        except ConfigError as error:
+            _complain(*error.faults)
+        except (StoreConfigError, ApiUnreachable) as error:
+            _complain(str(error))
+        except DcsUnavailable as error:
+            _complain(f"the store does not answer: {error}")
+        except Refused as error:
+            _complain(f"the store refused the change: {error}")
+        return 1
 
 
-def _complain(line: str) -> None:
-    click.echo(f"Error: {line}", err=True)
+def _complain(*lines: str) -> None:
+    for line in lines:
+        click.echo(f"Error: {line}", err=True)
 
 
-def _start_log() -> None:
+@contextmanager
+def _log() -> Iterator[None]:
+    """Send log and warnings to stderr while a command runs."""
     level = next((os.environ[name] for name in _LOG_LEVELS if os.environ.get(name)), "WARNING")
-    logging.basicConfig(format="%(asctime)s - %(levelname)s - %(message)s", stream=sys.stderr)
-    known = logging.getLevelNamesMapping()
-    logging.getLogger().setLevel(known.get(level.upper(), logging.WARNING))
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s - %(levelname)s - %(message)s"))
+    handler.setLevel(logging.getLevelNamesMapping().get(level.upper(), logging.WARNING))
+    root = logging.getLogger()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(handler.level)
     logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.setLevel(before)
+        root.removeHandler(handler)
 
 
 def _instant() -> Instant:

@@ -51,6 +51,7 @@ class Tool:
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._surroundings = surroundings
+        self._opened: Store | None = None
 
     @cached_property
     def _local(self) -> Local:
@@ -83,7 +84,13 @@ class Tool:
         configuration = self.configuration
         if configuration.store is None:
             raise StoreConfigError(configuration.store_fault)
-        return open_for_tool(configuration.store, configuration.timing, self._surroundings.clock)
+        self._opened = open_for_tool(configuration.store, configuration.timing, self._surroundings.clock)
+        return self._opened
+
+    def close(self) -> None:
+        """Give up what was opened."""
+        if self._opened is not None:
+            self._opened.close()
 
     def cluster_name(self, given: str | None) -> str:
         """Return the cluster that is named, else that of the configuration."""
