@@ -112,9 +112,11 @@ def stop_without_data(view: View) -> Decision | None:
 
 def release_without_data(view: View) -> Decision | None:
     """Release the lock: nothing here can lead (D1)."""
-    if not view.lease.is_held and not view.is_lock_ours:
+    named = view.cluster.leader if view.cluster and view.is_lock_ours else None
+    if not view.lease.is_held and named is None:
         return None
-    return release(view, because(Code.DATADIR_RELEASED, condition=view.node.data_directory.value))
+    why = because(Code.DATADIR_RELEASED, condition=view.node.data_directory.value)
+    return release(view, why, None if view.lease.is_held else named)
 
 
 def inaccessible(view: View) -> Decision | None:

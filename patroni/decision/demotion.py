@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from patroni.decision.actions import Demote, DemoteKind, FinishStop, ReadFiles, ReleaseLock, StopPostgres
 from patroni.decision.candidate import failover_possible, question
-from patroni.decision.cluster import Lsn
+from patroni.decision.cluster import Leader, Lsn
 from patroni.decision.fact import STOPPING_JOBS, is_other_leading, leader_name, may_write
 from patroni.decision.node import ClusterState, Process
 from patroni.decision.reasons import Code, Reason, because
@@ -63,10 +63,13 @@ def finish_stop(view: View) -> Decision | None:
     return act(view, because(Code.BUSY, task=job.title), FinishStop())
 
 
-def release(view: View, why: Reason) -> Decision:
-    """Release the lock with the last position that its WAL needs; Postgres is down, was never primary, or has shut down."""
-    lock = view.lease.proof or (view.cluster.leader if view.cluster else None)
-    assert lock is not None  # Nobody calls this without a lock that is held, or names us in the view.
+def release(view: View, why: Reason, named: Leader | None = None) -> Decision:
+    """Release the lock with the last position that its WAL needs; Postgres is down, was never primary, or has shut down.
+
+    named: a leader key that names us without proof; None: the lock that is held.
+    """
+    lock = named or view.lease.proof
+    assert lock is not None  # Nobody calls this without a lock of one of the two sorts.
     memory = replace(view.memory, released=lock.incarnation, release_asked_s=view.now_s)
     return act(view, why, ReleaseLock(token=lock.token, lsn=_last_lsn(view)), memory=memory)
 
@@ -89,7 +92,7 @@ def release_again(view: View) -> Decision | None:
     asked_s, last = view.memory.release_asked_s, view.last_chain
     has_failed = last is not None and isinstance(last.failed, ReleaseLock)
     if has_failed or asked_s is None or view.now_s - asked_s >= RELEASE_S:
-        return release(view, because(Code.DEMOTE_RELEASED))
+        return release(view, because(Code.DEMOTE_RELEASED), leader)
     return act(view, because(Code.DEMOTE_RELEASED), within_s=RELEASE_S)
 
 

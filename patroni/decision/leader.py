@@ -50,7 +50,7 @@ def no_good_read(view: View) -> Decision | None:
     age_s, ttl_s = view.cluster_age_s or 0.0, view.settings.ttl_s
     if age_s <= ttl_s:
         return None
-    why = because(Code.LEADER_NO_GOOD_READ, age_s=age_s)
+    why = because(Code.LEADER_NO_GOOD_READ, limit_s=ttl_s)
     if age_s <= 2 * ttl_s or not view.node.is_running_primary:
         return act(view, why, ReadCluster())
     possible = failover_possible(view)

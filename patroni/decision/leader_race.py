@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from patroni.decision.actions import AcquireLock, AdoptLock, Demote, DemoteKind, ReadCluster
 from patroni.decision.candidate import FACTS_S, Consulted, ask, consult, failover_possible, is_limited, may_be_asked
 from patroni.decision.cluster import FailoverRequest, Member
+from patroni.decision.demotion import release
 from patroni.decision.fact import cluster_timeline
 from patroni.decision.reasons import Code, Reason, because
 from patroni.decision.rule import act
@@ -69,13 +70,19 @@ def back_off(view: View) -> Decision | None:
 
 
 def race(view: View) -> Decision:
-    """Take the lock if nobody better is known (L2), else say why not (L7, L8) or demote a primary (F7)."""
+    """Take the lock if nobody better is known (L2), else say why not (L7, L8) or demote a primary (F7).
+
+    A lock that names a standby which must not adopt it is released.
+    """
     verdict = race_bar(view)
     if not isinstance(verdict, Reason):
         return _claim(view, verdict)
     if view.node.is_running_primary:
         return act(view, because(Code.DEMOTE_NOT_HEALTHIEST, why=verdict), Demote(DemoteKind.IMMEDIATE_NOLOCK))
-    return act(view, verdict, memory=replace(view.memory, asking_since_s=None), within_s=_patience_left_s(view))
+    stands_back = replace(view, memory=replace(view.memory, asking_since_s=None))
+    if view.cluster and view.cluster.leader:  # It names us. Under our own session it would stand for ever.
+        return release(stands_back, because(Code.RACE_RELEASED, why=verdict.code), view.cluster.leader)
+    return act(stands_back, verdict, within_s=_patience_left_s(view))
 
 
 def claim(view: View) -> Decision | None:

@@ -76,6 +76,7 @@ class Code(StrEnum):
     # The race for a free leader key
     RACE_ACQUIRE = "race.acquire"
     RACE_ADOPT = "race.adopt"
+    RACE_RELEASED = "race.released"
     RACE_ASKING = "race.asking"
     RACE_VIEW_OLD = "race.view_old"
     RACE_BACKOFF = "race.backoff"
@@ -170,7 +171,7 @@ _TEXTS: Mapping[Code, str] = {
     Code.LEADER_PROMOTING: "promoted self to leader by holding the leader lock",
     Code.LEADER_LEASE_SHORT: "the lock is ours; waiting for the lease to be renewed before promoting",
     Code.LEADER_PROMOTION_STUCK: "giving the lock back because the promotion did not begin",
-    Code.LEADER_NO_GOOD_READ: "the lock is renewed, but the cluster could not be read for {age_s:.0f} seconds",
+    Code.LEADER_NO_GOOD_READ: "the lock is renewed, but the cluster could not be read for more than {limit_s:.0f} seconds",
     Code.SWITCHOVER_DEMOTING: "{action}: demoting myself",
     Code.SWITCHOVER_CLEARED: "{action}: removing the request, because {why}",
     Code.SWITCHOVER_ASKING: "{action}: asking members how they are",
@@ -184,6 +185,7 @@ _TEXTS: Mapping[Code, str] = {
     Code.DEMOTE_WAITING: "waiting for a standby to receive the shutdown checkpoint",
     Code.RACE_ACQUIRE: "acquiring the leader lock (lsn={lsn}, last published={published})",
     Code.RACE_ADOPT: "adopting the leader lock that names this node (lsn={lsn}, last published={published})",
+    Code.RACE_RELEASED: "released a leader key that names this node: it must not lead ({why})",
     Code.RACE_ASKING: "asking members before racing for the leader lock",
     Code.RACE_VIEW_OLD: "reading the cluster again before racing for the leader lock",
     Code.RACE_BACKOFF: "the race is delayed by primary_race_backoff: {left_s:.0f} seconds left",

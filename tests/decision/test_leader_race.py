@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from patroni.decision.actions import AcquireLock, AdoptLock, AskPeers, Demote, DemoteKind, ReadCluster
+from patroni.decision.actions import AcquireLock, AdoptLock, AskPeers, Demote, DemoteKind, ReadCluster, ReleaseLock
 from patroni.decision.cluster import Incarnation, Lsn, Member, PostgresState, Status, Tags, Timeline
 from patroni.decision.decide import decide
 from patroni.decision.leader_race import is_standing_back
@@ -44,6 +44,7 @@ from tests.decision.builders import (
 ACQUIRE = AcquireLock()
 ADOPT = AdoptLock(token=TOKEN, incarnation=INCARNATION)
 NOLOCK = Demote(DemoteKind.IMMEDIATE_NOLOCK)
+RELEASE = ReleaseLock(TOKEN)
 DEAD = Silent(age_s=1.0)
 TL2 = a_history(4000)  # the history says that timeline 2 is current
 CHECKED = settings(check_timeline=True)
@@ -224,6 +225,12 @@ RIVALS = [
 
 PRIMARIES = [
     case(
+        "it is meant for c",
+        a_view(cluster=a_cluster("a", failover=a_request("c")), peers=answers()),
+        Code.RACE_RELEASED,
+        RELEASE,
+    ),
+    case(
         "a lock won without an answer, after one that vanished",
         a_view(cluster=a_cluster("a"), peers=answers(), lease=Lease(is_gone=True)),
         Code.RACE_ADOPT,
@@ -256,7 +263,12 @@ PRIMARIES = [
         "a standby adopts after the election's checks", a_view(cluster=a_cluster("a"), peers=answers()), Code.RACE_ADOPT, ADOPT
     ),
     case("not before them", a_view(cluster=a_cluster("a"), peers={}), Code.RACE_ASKING, AskPeers(("b", "c"))),
-    case("not if somebody is ahead", a_view(cluster=a_cluster("a"), peers=answers(b=an_answer(5001))), Code.RACE_PEER_AHEAD),
+    case(
+        "not if somebody is ahead",
+        a_view(cluster=a_cluster("a"), peers=answers(b=an_answer(5001))),
+        Code.RACE_RELEASED,
+        RELEASE,
+    ),
     case(
         "a refusal of another lock does not hinder a standby", a_free(lease=Lease(is_refused=True)), Code.RACE_ACQUIRE, ACQUIRE
     ),
