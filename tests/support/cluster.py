@@ -15,6 +15,7 @@ from typing import Self, cast
 
 from tests.support.backstop import end_processes_in
 from tests.support.etcd import Etcd
+from tests.support.keys import Keys
 from tests.support.node import PASSWORD, SUPERUSER, Node
 from tests.support.ports import reserve_port
 from tests.support.postgres_binaries import PostgresBinaries, installed_postgres
@@ -23,7 +24,7 @@ from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 
 PATIENCE_S = 60.0  # for a condition that is never waited out; a busy machine may take long
-_LOG_TAIL_LINES = 25
+_LOG_TAIL_LINES = 40  # without heartbeats
 
 
 class StoreKind(StrEnum):
@@ -33,7 +34,7 @@ class StoreKind(StrEnum):
     ETCD3 = "etcd3"
 
 
-FAST = {"ttl": 10, "loop_wait": 2, "retry_timeout": 3}  # short, but with room for a machine of two busy cores
+FAST = {"ttl": 8, "loop_wait": 2, "retry_timeout": 3}  # short, but with room for a machine of two busy cores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,7 @@ class Cluster:
         """directory: a `server_directory` or below it."""
         self.directory = directory
         self.shape = shape or Shape()
+        self._store_file = directory / "store" / "store.db"  # of the embedded store
         self.etcd = Etcd(directory) if self.shape.store is StoreKind.ETCD3 else None
         self.nodes = [self._node(number) for number in range(self.shape.size)]
         self._running = ExitStack()
@@ -78,6 +80,16 @@ class Cluster:
                 if node.link is not None:
                     starting.enter_context(node.link)
             self._running = starting.pop_all()
+
+    def keys(self) -> Keys:
+        """Return a client of the store, beside all links, that ends with the cluster."""
+        if self.etcd is None:
+            keys = Keys("local", {"path": str(self._store_file)}, self.shape.scope)
+        else:
+            section: dict[str, object] = {"host": self.etcd.members[0].direct_endpoint, "use_proxies": True}
+            keys = Keys("etcd3", section, self.shape.scope)
+        self._running.callback(keys.close)
+        return keys
 
     def close(self) -> None:
         """Kill the agents, end their servers, then the store."""
@@ -167,7 +179,7 @@ class Cluster:
         return leader is not None and node.is_streaming() and node.timeline() == leader.timeline()
 
     def _described(self, node: Node) -> str:
-        lines = node.log().splitlines()[-_LOG_TAIL_LINES:]
+        lines = [line for line in node.log().splitlines() if "no action." not in line][-_LOG_TAIL_LINES:]
         return "\n".join([f"--- {node}: {node.status() or 'does not answer'}", *lines])
 
     # How it is made.
@@ -182,7 +194,7 @@ class Cluster:
     def _configuration(self, link: Proxy | None) -> dict[str, object]:
         """Return what the files of all nodes say. Discovery of etcd members would lead around the link, so there is none."""
         if link is None:
-            store: dict[str, object] = {"local": {"path": str(self.directory / "store" / "store.db")}}
+            store: dict[str, object] = {"local": {"path": str(self._store_file)}}
         else:
             store = {"etcd3": {"host": f"127.0.0.1:{link.port}", "use_proxies": True}}
         return {
