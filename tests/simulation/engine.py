@@ -92,9 +92,13 @@ class Engine:
         heapq.heappush(self._queue, (self.now_s + delay_s, self._number, place, call, place.all_slept_s()))
 
     def put_again(self, event: _Event) -> None:
-        """Take back an event that a stopped place kept."""
+        """Take back an event that a stopped place kept; a timer stood still while the place was suspended."""
+        at_s, _, place, call, slept_s = event
+        if slept_s >= 0.0:
+            total_s = place.all_slept_s()
+            at_s, slept_s = at_s + total_s - slept_s, total_s
         self._number += 1
-        heapq.heappush(self._queue, (max(event[0], self.now_s), self._number, event[2], event[3], event[4]))
+        heapq.heappush(self._queue, (max(at_s, self.now_s), self._number, place, call, slept_s))
 
     def step(self) -> bool:
         """Let the next event happen; return whether there was one that had an effect."""
