@@ -74,6 +74,10 @@ class ApiClient:
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise ApiUnreachable(f"member {member.name}, {member.api_url}: {error}") from error
 
+    def close(self) -> None:
+        """Give up the connections."""
+        self._pools.clear()
+
     def _answer(self, url: str, request: ApiRequest) -> ApiAnswer:
         body = None if request.body is None else json.dumps(request.body)
         timeout = urllib3.Timeout(connect=CONNECT_S, read=request.answer_s)

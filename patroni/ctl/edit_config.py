@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,7 +135,8 @@ def _edited(old: Tree, name: str) -> Tree:
             raise Unusable(f"the editor ended with status {status}; nothing was changed")
         return parsed_tree(_read(path), path)
     finally:
-        os.unlink(path)
+        with suppress(FileNotFoundError):  # an editor may have removed it
+            os.unlink(path)
 
 
 def _show(lines: Sequence[str]) -> None:
@@ -155,7 +157,9 @@ _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 def _program(variable: str, others: Sequence[str]) -> list[str] | None:
     """Return the program that the variable names, with its arguments, else the first of the others that is there."""
-    wanted = shlex.split(os.environ.get(variable, ""))
+    wanted: list[str] = []
+    with suppress(ValueError):  # a quotation mark that is never closed
+        wanted = shlex.split(os.environ.get(variable, ""))
     if wanted and shutil.which(wanted[0]):
         return wanted
     return next(([path] for name in others if (path := shutil.which(name))), None)

@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             click.echo("Aborted!", err=True)
         except ConfigError as error:
             _complain(*error.faults)
-        except (StoreConfigError, ApiUnreachable) as error:
+        except (StoreConfigError, ApiUnreachable, OSError) as error:
             _complain(str(error))
         except DcsUnavailable as error:
             _complain(f"the store does not answer: {error}")

@@ -11,6 +11,7 @@ import pwd
 
 from patroni.config.dynamic import Timing as ConfiguredTiming
 from patroni.config.sections import StoreSection
+from patroni.dcs.local import LocalStore
 from patroni.dcs.local_file import file_path, owner_uid
 from patroni.dcs.store import Clock, Store, StoreConfigError, Timing
 from patroni.dcs.stores import open_store
@@ -18,14 +19,11 @@ from patroni.dcs.stores import open_store
 
 def open_for_tool(section: StoreSection, timing: ConfiguredTiming, clock: Clock) -> Store:
     """Open the store; raise StoreConfigError, one line, where its section cannot be used."""
+    derived = Timing(ttl_s=timing.ttl_s, loop_wait_s=timing.loop_wait_s, retry_timeout_s=timing.retry_timeout_s)
     if section.kind == "local":
         _become_owner(section)
-    return open_store(
-        section.kind,
-        section.values,
-        timing=Timing(ttl_s=timing.ttl_s, loop_wait_s=timing.loop_wait_s, retry_timeout_s=timing.retry_timeout_s),
-        clock=clock,
-    )
+        return LocalStore(section.values, timing=derived, clock=clock)  # imported before: the owner may not read the checkout
+    return open_store(section.kind, section.values, timing=derived, clock=clock)
 
 
 def _become_owner(section: StoreSection) -> None:

@@ -271,7 +271,7 @@ class File:
 
     def connect(self, timeout_s: float) -> tuple[sqlite3.Connection, tuple[int, int]]:
         """Open the file, made and filled if it is missing; its identity comes with it."""
-        connection = sqlite3.connect(self.path, timeout_s, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(self.path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = TRUNCATE")  # a rollback journal whose file stays
             connection.execute("PRAGMA synchronous = FULL")

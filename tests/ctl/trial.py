@@ -30,7 +30,7 @@ from tests.support.waiting import wait_until
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 60.0
 HOST = "127.0.0.1"
-_ENTRY = "import sys; from patroni.ctl.main import main; sys.exit(main())"
+ENTRY = "import sys; from patroni.ctl.main import main; sys.exit(main())"
 
 
 def _clock() -> Instant:
@@ -100,7 +100,7 @@ def interrupted(arguments: Sequence[str], output: Path, lines: int) -> Done:
     """Run patronictl as a process, and press Ctrl-C as soon as it has written so many lines to a file."""
     with output.open("w") as file:
         process = subprocess.Popen(
-            [sys.executable, "-c", _ENTRY, *arguments], cwd=ROOT, stdout=file, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", ENTRY, *arguments], cwd=ROOT, stdout=file, stderr=subprocess.PIPE, text=True
         )
     try:
         wait_until(lambda: output.read_text().count("\n") >= lines, LIMIT_S, "the output")
