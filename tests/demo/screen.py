@@ -28,8 +28,9 @@ class Block:
         return sys.stdout.isatty()
 
     def show(self, lines: Sequence[str]) -> None:
-        """Replace what was shown; a line is cut at the terminal's width, since a wrapped one would be two."""
-        columns = shutil.get_terminal_size().columns
+        """Replace what was shown; cut to the terminal's size, since a wrapped line would be two."""
+        columns, rows = shutil.get_terminal_size()
+        lines = lines[: rows - 1]  # the cursor cannot go up to what has scrolled away
         self.clear()
         sys.stdout.write("".join(f"{line[: columns - 1]}\n" for line in lines))
         sys.stdout.flush()

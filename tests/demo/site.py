@@ -105,8 +105,10 @@ def running_site(store: str) -> Iterator[Site]:
             processes=processes,
         )
         _report_progress(site, began_s)
-        yield site
-        say("ending everything that was started")
+        try:
+            yield site
+        finally:
+            say("ending everything that was started ...")
 
 
 def _report_progress(site: Site, began_s: float) -> None:
