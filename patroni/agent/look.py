@@ -120,7 +120,7 @@ class Looks:
         """Return when to read the store by ourselves: the watch and the proofs normally tell everything."""
         if observed.cluster is None or observed.store_silent_since is not None:
             return _due_in_s(self._store.asked, STORE_RETRY_S, now)
-        by_age_s = _due_in_s(observed.cluster_began, max(WATCH_TRUST_S, settings.loop_wait_s), now)
+        by_age_s = _due_in_s(observed.cluster_began, _view_period_s(settings), now)
         if observed.behind_since is None:
             return by_age_s
         return min(by_age_s, _due_in_s(observed.behind_since, settings.loop_wait_s, now))
@@ -134,6 +134,11 @@ class Looks:
         if known is not None and elapsed_s(known[0], now) < settings.loop_wait_s:
             return []
         return self.ask(observed, (leader,), now)
+
+
+def _view_period_s(settings: Settings) -> float:
+    """Return how old the view may become: after ttl it would count as none (contract/rest_api.md §1)."""
+    return max(settings.loop_wait_s, min(WATCH_TRUST_S, 0.75 * settings.ttl_s))
 
 
 def _due_in_s(at: Instant | None, period_s: float, now: Instant) -> float:

@@ -151,10 +151,21 @@ class Observed:
             self.facts += 1
         if old is None or old.leader_name != seen.cluster.leader_name:
             self.is_walreceiver_gone = False
+            self._forget_reign(old)
         same = old is not None and old.revision is not None and old.revision == seen.cluster.revision
         self.is_cluster_linearizable = seen.is_linearizable or (same and self.is_cluster_linearizable)
         self.cluster, self.cluster_began = seen.cluster, seen.began
         self.behind_since = None
+
+    def _forget_reign(self, old: Cluster | None) -> None:
+        """Drop what the leader before said as a primary: it gave the lock up, so it has to be asked again.
+
+        Its silence is kept: that costs a candidate 2 s to find out.
+        """
+        name = old.leader_name if old is not None else None
+        known = self.peers.get(name) if name is not None else None
+        if name is not None and known is not None and isinstance(known[1], Answer) and not known[1].is_in_recovery:
+            del self.peers[name]
 
     def _is_older(self, seen: event.ClusterSeen) -> bool:
         assert self.cluster is not None
