@@ -58,12 +58,21 @@ def launch(server: Server, call: Call, request: Launch) -> int:
     server.heartbeat.close()
     server.rest.close()
     server.replication.close()
-    pid, started_ticks = _start(call, words, _stale_pid(server))
+    pid, started_ticks = _start(call, words, ignoring_stale_pid(server))
     living = process.pin(pid)
     if living is None or living.started_ticks != started_ticks:
         raise PostgresError("Postgres ended right after its start; its own log says why")
     server.adopt(living)
     return pid
+
+
+def ignoring_stale_pid(server: Server) -> dict[str, str]:
+    """Return the environment in which a new server ignores the pid of a postmaster.pid that is left over.
+
+    That process is dead, perhaps not reaped yet, or another one that got the number.
+    """
+    file = process.read_pid_file(server.data_dir)
+    return {"PG_GRANDPARENT_PID": str(abs(file.pid))} if file is not None else {}
 
 
 def server_words(server: Server, call: Call) -> list[str]:
@@ -144,9 +153,8 @@ def _first_answer(dialled: socket.socket, words: dict[str, str]) -> Readiness:
     return Readiness.REJECTING if is_refused else Readiness.ACCEPTING
 
 
-def _start(call: Call, words: list[str], stale_pid: int | None) -> tuple[int, int]:
-    """Run the helper and return the pid and start time that it reports."""
-    extra = {"PG_GRANDPARENT_PID": str(stale_pid)} if stale_pid else {}
+def _start(call: Call, words: list[str], extra: dict[str, str]) -> tuple[int, int]:
+    """Run the helper and return the pid and start time that it reports. extra: environment."""
     kept = {name: value for name, value in environment(extra).items() if not name.startswith("KUBERNETES_")}
     kept.pop("NOTIFY_SOCKET", None)
     ours, theirs = os.pipe()
@@ -191,12 +199,6 @@ def _report(call: Call, pipe: int) -> str:
         if not chunk:
             return report.decode(errors="replace")
         report += chunk
-
-
-def _stale_pid(server: Server) -> int | None:
-    """Return the pid in a postmaster.pid that is left over: the new postmaster is told to ignore it, dead or reused."""
-    file = process.read_pid_file(server.data_dir)
-    return abs(file.pid) if file is not None else None
 
 
 def _check_directory(server: Server) -> None:

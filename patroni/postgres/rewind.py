@@ -9,7 +9,7 @@ from patroni.postgres import conf, parameters
 from patroni.postgres.archive import archive_ready_segments
 from patroni.postgres.call import Call
 from patroni.postgres.directory import require_down
-from patroni.postgres.launch import server_words
+from patroni.postgres.launch import ignoring_stale_pid, server_words
 from patroni.postgres.options import REWIND_FORBIDDEN, words
 from patroni.postgres.replication import password_extra, remote_words
 from patroni.postgres.request import PostgresError, RunRewind, RunSingleUser
@@ -65,7 +65,8 @@ def run_single_user(server: Server, call: Call, request: RunSingleUser) -> None:
     conf.remove_recovery_files(server)
     program = server.binaries().path("postgres")
     settings = ["--archive_mode=on", "--archive_command=false"]
-    server.tools.require(call, [program, "--single", *server_words(server, call), *settings, "template1"], C_LOCALE)
+    command = [program, "--single", *server_words(server, call), *settings, "template1"]
+    server.tools.require(call, command, {**C_LOCALE, **ignoring_stale_pid(server)})
 
 
 def _restoring(server: Server) -> list[str]:

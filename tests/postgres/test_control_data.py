@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from patroni.decision.node import ClusterState, Process
@@ -65,6 +67,15 @@ def test_a_crashed_server_recovers_in_single_user_mode(primary: Node) -> None:
     assert files.control is not None and files.control.cluster_state is ClusterState.SHUT_DOWN
     primary.start(is_standby=False)
     assert primary.sql("SELECT a FROM t") == [(1,)]
+
+
+def test_a_pid_that_was_not_reaped_yet_does_not_hinder_single_user_mode(make_node: MakeNode, template: Node) -> None:
+    """A killed postmaster stays a zombie until somebody reaps it; or its number names a stranger by now."""
+    node = make_node("a")
+    node.copy_of(template)
+    (node.data_dir / "postmaster.pid").write_text(f"{os.getppid()}\n{node.data_dir}\n")
+    node.do(pg.RunSingleUser())
+    assert not (node.data_dir / "postmaster.pid").exists()
 
 
 def test_control_data_that_cannot_be_read_is_said(make_node: MakeNode, template: Node) -> None:
