@@ -79,7 +79,10 @@ def promoting(view: View) -> Decision | None:
 
 
 def promote(view: View) -> Decision | None:
-    """Promote; a request that this election has answered is cleared first (W7, L2)."""
+    """Promote; a request that this election has answered is cleared first (W7, L2).
+
+    The others' slots are made at once: a walreceiver that finds none comes back after wal_retrieve_retry_interval (5 s).
+    """
     if view.node.is_in_recovery is not True:
         return None
     if view.lease.left_s < lease_enough_s(view):
@@ -87,12 +90,12 @@ def promote(view: View) -> Decision | None:
     cluster = view.cluster
     token = cluster.failover_token if cluster and cluster.failover else None
     clearing = (ClearFailover(token),) if token else ()
-    return act(view, because(Code.LEADER_PROMOTING), *clearing, Promote(), within_s=SOON_S)
+    return act(view, because(Code.LEADER_PROMOTING), *clearing, Promote(), *_slots_of_followers(view), within_s=SOON_S)
 
 
 def keep_up(view: View) -> Decision:
     """Say that all is well, and do what a primary keeps up (C7, C8, W4, §2.16, §4.5)."""
-    chores = (_initialize(view), _config(view), _status(view), _history(view), _checkpoint(view), _slots(view))
+    chores = (_slots(view), _initialize(view), _config(view), _status(view), _history(view), _checkpoint(view))
     actions = tuple(chore for chore in chores if chore is not None and not _has_failed_lately(view, chore))
     memory = view.memory
     if any(isinstance(action, WriteStatus) for action in actions):
@@ -171,6 +174,11 @@ def _checkpoint(view: View) -> Action | None:
 def _slots(view: View) -> Action | None:
     create, drop = missing_slots(view), superfluous_slots(view)
     return SyncSlots(create=create, drop=drop) if create or drop else None
+
+
+def _slots_of_followers(view: View) -> tuple[SyncSlots, ...]:
+    create = missing_slots(view, will_lead=True)
+    return (SyncSlots(create=create, drop=()),) if create else ()
 
 
 # --- helpers

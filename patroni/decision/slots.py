@@ -14,19 +14,19 @@ from patroni.decision.view import View
 OTHERS_SLOTS = ("slots", "permanent_slots", "permanent_replication_slots", "ignore_slots")
 
 
-def wanted_slots(view: View) -> frozenset[SlotName]:
-    """Return the slots of members that stream from this node."""
+def wanted_slots(view: View, *, will_lead: bool = False) -> frozenset[SlotName]:
+    """Return the slots of members that stream from this node, or will when it leads."""
     if not view.settings.use_slots or view.cluster is None:
         return frozenset()
-    is_leader = view.node.is_running_primary
+    is_leader = will_lead or view.node.is_running_primary
     return frozenset(
         slot_name(member.name) for member in view.cluster.members.values() if _streams_here(view, member, is_leader)
     )
 
 
-def missing_slots(view: View) -> tuple[SlotName, ...]:
+def missing_slots(view: View, *, will_lead: bool = False) -> tuple[SlotName, ...]:
     """Return the wanted slots that do not exist, sorted."""
-    return tuple(sorted(wanted_slots(view) - {slot.name for slot in view.node.slots}))
+    return tuple(sorted(wanted_slots(view, will_lead=will_lead) - {slot.name for slot in view.node.slots}))
 
 
 def superfluous_slots(view: View) -> tuple[SlotName, ...]:
