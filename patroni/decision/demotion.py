@@ -90,8 +90,9 @@ def release_again(view: View) -> Decision | None:
     if leader.name != view.node.name or leader.incarnation != view.memory.released:
         return None
     asked_s, last = view.memory.release_asked_s, view.last_chain
-    has_failed = last is not None and isinstance(last.failed, ReleaseLock)
-    if has_failed or asked_s is None or view.now_s - asked_s >= RELEASE_S:
+    since_s = RELEASE_S if asked_s is None else view.now_s - asked_s
+    has_failed = last is not None and isinstance(last.failed, ReleaseLock) and last.age_s < since_s
+    if has_failed or since_s >= RELEASE_S:
         return release(view, because(Code.DEMOTE_RELEASED), leader)
     return act(view, because(Code.DEMOTE_RELEASED), within_s=RELEASE_S)
 

@@ -20,6 +20,7 @@ from patroni.decision.view import Decision, LeaderHistory, Memory, RewindState, 
 
 ANSWER_S = 3.0  # so long what the leader said is taken as its present state
 ASK_AGAIN_S = 1.0  # after an answer that did not help
+COPIES = (JobKind.REINITIALIZE, JobKind.CLONE_FROM_LEADER, JobKind.CLONE_FROM_REPLICA)  # they leave another history
 VERDICT_S = 5.0  # a leader that answers so soon after a failed rewind was not its cause; later it may have come back
 LONGEST_ASKING_S = 10.0  # a down server waits so long for an answer, then starts as it is
 
@@ -49,15 +50,15 @@ def triggered(view: View, memory: Memory) -> Memory:
 
 def settled(view: View, memory: Memory) -> Memory:
     """Let the facts decide: the outcome of a rewind, else the comparison with the leader (§5.3, 5.6)."""
-    if memory.rewind is RewindState.NEEDED and view.node.job is None and view.chain is None:
-        return replace(memory, rewind=_after_rewind(view))
+    if memory.rewind in (RewindState.NEEDED, RewindState.FAILED):
+        return _moved_to(view, memory, _after_job(view, memory))
     if memory.rewind is not RewindState.CHECK:
         return memory
     leader, local, history = leader_member(view), _local(view), _leader_says(view)
     if leader is None or leader.role is not Role.PRIMARY or local is None or history is None:
         return memory
     is_needed = has_diverged(local, history)
-    return replace(memory, rewind=RewindState.NEEDED if is_needed else RewindState.NOT_NEEDED)
+    return _moved_to(view, memory, RewindState.NEEDED if is_needed else RewindState.NOT_NEEDED)
 
 
 def has_diverged(local: Local, history: LeaderHistory) -> bool:
@@ -148,16 +149,29 @@ def _needs_single_user(view: View) -> bool:
 # --- facts
 
 
-def _after_rewind(view: View) -> RewindState:
-    """§5.5 step 5, §5.6: what the last rewind made of it; without one it is still to be done."""
+def _moved_to(view: View, memory: Memory, state: RewindState) -> Memory:
+    return memory if state is memory.rewind else replace(memory, rewind=state, rewind_at_s=view.now_s)
+
+
+def _after_job(view: View, memory: Memory) -> RewindState:
+    """Return what a job that ended after the finding made of it (§5.5 step 5, §5.6); without one it stands."""
     last = view.node.last_job
-    if last is None or last.kind is not JobKind.REWIND:
-        return RewindState.NEEDED
-    if last.is_ok:
-        return RewindState.SUCCESS
+    if last is None or view.node.job is not None or view.chain is not None:
+        return memory.rewind
+    if memory.rewind_at_s is not None and view.now_s - last.age_s <= memory.rewind_at_s:
+        return memory.rewind
+    if last.kind in COPIES:
+        return RewindState.CHECK
+    if last.kind is not JobKind.REWIND or memory.rewind is RewindState.FAILED:
+        return memory.rewind
+    return RewindState.SUCCESS if last.is_ok else _after_failed_rewind(view, last.age_s)
+
+
+def _after_failed_rewind(view: View, age_s: float) -> RewindState:
+    """§5.6 rows 1-3: a healthy leader was not its cause; one that is away may have been."""
     control, history = view.node.control, _leader_says(view)
     is_damaged = control is not None and not control.can_rewind
-    is_leader_well = history is not None and history.age_s < last.age_s <= VERDICT_S
+    is_leader_well = history is not None and history.age_s < age_s <= VERDICT_S
     return RewindState.FAILED if is_damaged or is_leader_well else RewindState.NEEDED
 
 

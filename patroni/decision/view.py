@@ -140,6 +140,7 @@ class Memory:
     followed_at_s: float | None = None  # when it was pointed at somebody else last
     has_followed: bool = False  # whether `following` was told in this life of the server
     rewind: RewindState = RewindState.INITIAL
+    rewind_at_s: float | None = None  # when NEEDED or FAILED was found: only a job that ended later changes it
     history_asked_at_s: float | None = None  # since when a server that is down waits for the leader's history
     crash_recovery_at_s: float | None = None
     last_lsn: Lsn | None = None

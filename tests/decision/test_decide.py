@@ -27,6 +27,7 @@ from tests.decision import (
     test_leader,
     test_leader_race,
     test_recovery,
+    test_rewind,
     test_standby,
     test_store_silent,
     test_switchover,
@@ -54,7 +55,16 @@ from tests.decision.builders import (
     upstream,
 )
 
-TABLES = (test_bootstrap, test_leader, test_leader_race, test_recovery, test_standby, test_store_silent, test_switchover)
+TABLES = (
+    test_bootstrap,
+    test_leader,
+    test_leader_race,
+    test_recovery,
+    test_rewind,
+    test_standby,
+    test_store_silent,
+    test_switchover,
+)
 CASES: list[Case] = [row for table in TABLES for row in table.CASES]
 
 

@@ -171,6 +171,17 @@ WITH_LOCK = [
 
 RELEASED = a_memory(released=INCARNATION, release_asked_s=NOW_S - 0.5)
 AFTERWARDS = [
+    case(
+        "an earlier release had none",
+        a_view(DEMOTED, a_cluster("a"), memory=RELEASED, last_chain=failed(RELEASE, age_s=0.6)),
+        Code.DEMOTE_RELEASED,
+    ),
+    case(
+        "when it was ordered is forgotten",
+        a_view(DEMOTED, a_cluster("a"), memory=replace(RELEASED, release_asked_s=None)),
+        Code.DEMOTE_RELEASED,
+        ReleaseLock(TOKEN, Lsn(4890)),
+    ),
     case("a view that still shows the released lock", a_view(DEMOTED, a_cluster("a"), memory=RELEASED), Code.DEMOTE_RELEASED),
     case(
         "it shows it too long",
@@ -180,7 +191,7 @@ AFTERWARDS = [
     ),
     case(
         "the release had no answer",
-        a_view(DEMOTED, a_cluster("a"), memory=RELEASED, last_chain=failed(RELEASE)),
+        a_view(DEMOTED, a_cluster("a"), memory=RELEASED, last_chain=failed(RELEASE, age_s=0.4)),
         Code.DEMOTE_RELEASED,
         ReleaseLock(TOKEN, Lsn(4890)),
     ),
