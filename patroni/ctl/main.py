@@ -29,6 +29,7 @@ from patroni.ctl.switchover import failover, switchover
 from patroni.ctl.tool import Surroundings, Tool
 from patroni.ctl.version import version
 from patroni.ctl.why import why
+from patroni.dcs import etcd3_client
 from patroni.dcs.store import DcsUnavailable, Refused, StoreConfigError
 from patroni.decision.lease import Instant
 from patroni.version import VERSION
@@ -97,6 +98,7 @@ def _log() -> Iterator[None]:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s - %(levelname)s - %(message)s"))
     handler.setLevel(logging.getLevelNamesMapping().get(level.upper(), logging.WARNING))
+    handler.addFilter(_concerns_us)
     root = logging.getLogger()
     before = root.level
     root.addHandler(handler)
@@ -108,6 +110,11 @@ def _log() -> Iterator[None]:
         logging.captureWarnings(False)
         root.setLevel(before)
         root.removeHandler(handler)
+
+
+def _concerns_us(record: logging.LogRecord) -> bool:
+    """Leave out what an etcd client warns those of who hold a lease: that its version renews too willingly."""
+    return record.name != etcd3_client.__name__ or record.levelno != logging.WARNING
 
 
 def _instant() -> Instant:

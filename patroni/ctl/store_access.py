@@ -6,6 +6,7 @@ nothing behind that the agents cannot write; a file that no agent made yet is no
 
 from __future__ import annotations
 
+import codecs
 import os
 import pwd
 
@@ -36,6 +37,8 @@ def _become_owner(section: StoreSection) -> None:
         user = pwd.getpwuid(uid)
     except KeyError as error:
         raise StoreConfigError(f"local.path: {file_path(section.values)}: no user has its owner's uid {uid}") from error
+    for codec in ("ascii", "idna"):
+        codecs.lookup(codec)  # now: the owner may not read the files of this Python, either
     os.initgroups(user.pw_name, user.pw_gid)
     os.setgid(user.pw_gid)
     os.setuid(user.pw_uid)

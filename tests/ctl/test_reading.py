@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from patroni.ctl import ctl
 from tests.ctl.builders import LSN, PREFIX, a_cluster, a_member, a_standby
 from tests.ctl.trial import ROOT, Trial, an_api, interrupted, patronictl
 from tests.support.ports import reserve_port
@@ -278,6 +279,11 @@ def test_help_lists_all_commands() -> None:
         ),
     }
     assert patronictl("switchover", "--help").status == 0
+
+
+def test_the_entry_that_start_scripts_import(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ctl(["version"]) == 0
+    assert capsys.readouterr().out == "patronictl version 4.1.4\n"
 
 
 def test_from_the_checkout() -> None:

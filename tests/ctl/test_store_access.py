@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from patroni.config.environment import Environment
+from patroni.ctl.main import _concerns_us
 from patroni.ctl.tool import Surroundings, Tool
 from patroni.dcs.store import DcsUnavailable
 from patroni.decision.lease import Instant
@@ -52,6 +54,18 @@ def test_a_store_that_does_not_answer(caplog: pytest.LogCaptureFixture) -> None:
         tool.read("demo")
     tool.close()
     assert "the store does not answer, asking again: " in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "is_shown"),
+    [
+        ("patroni.dcs.etcd3_client", logging.WARNING, False),
+        ("patroni.dcs.etcd3_client", logging.ERROR, True),
+        ("patroni.ctl.tool", logging.WARNING, True),
+    ],
+)
+def test_warnings_for_those_who_hold_a_lease_are_left_out(name: str, level: int, is_shown: bool) -> None:
+    assert _concerns_us(logging.makeLogRecord({"name": name, "levelno": level})) is is_shown
 
 
 def test_a_store_that_belongs_to_somebody_else_is_said(trial: Trial) -> None:
