@@ -84,14 +84,9 @@ class HistorySeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostmasterExited:
-    """The pidfd of the postmaster became readable."""
+    """The pidfd of the postmaster, or of the own walreceiver, became readable: the pid says whose."""
 
     pid: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WalreceiverExited:
-    """The pidfd of the own walreceiver became readable: the leader may have fallen silent (safety_rules.md §9)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +182,6 @@ Payload = (
     | PeerSeen
     | HistorySeen
     | PostmasterExited
-    | WalreceiverExited
     | Noted
     | JobBegan
     | MemberTouched

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from urllib.parse import urlsplit
 
 from patroni.agent import event
 from patroni.agent.event import Event
 from patroni.agent.job import kind_of
 from patroni.decision.actions import JobAction
-from patroni.decision.cluster import Cluster, HistoryRow, PostgresState, Revision, Role, SystemId, Timeline
+from patroni.decision.cluster import Cluster, HistoryRow, Incarnation, PostgresState, Revision, Role, SystemId, Timeline
+from patroni.decision.fact import address_of
 from patroni.decision.lease import Instant, Lease, elapsed_s
 from patroni.decision.node import DataDirectory, Job, JobOutcome, Node, Process, Upstream
 from patroni.decision.settings import Settings
@@ -22,7 +22,6 @@ from patroni.decision.view import Answer, Asked, Chain, ChainOutcome, GuardState
 from patroni.postgres.request import Files, Monitoring
 
 ELECTION_FACTS_S = 3.0  # how old an answer may be in an election (safety_rules.md §6)
-PROMOTION_S = 60.0  # a promotion that was signalled and shows nothing for so long has failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +65,7 @@ class Observed:
     behind_since: Instant | None = None  # since when renewals show a newer store than our view; None: they do not
     store_answered_at: Instant | None = None  # of the last answer or silence of a read
     files: Files | None = None
+    postmaster_pid: int | None = None  # of the last server that was seen alive
     files_at: Instant | None = None  # None: look again at once
     files_answered_at: Instant | None = None  # of the last look's end, whatever came of it
     monitoring: Monitoring | None = None  # None: the last query got no answer
@@ -78,18 +78,19 @@ class Observed:
     peers: dict[str, tuple[Instant, Answer | Silent]] = field(default_factory=dict)  # by member name
     asked: dict[str, Instant] = field(default_factory=dict)  # questions under way, by member name
     leader_history: tuple[Instant, LeaderHistory] | None = None
-    is_walreceiver_gone: bool = False
+    walreceiver_pid: int | None = None  # the last one seen
+    is_walreceiver_gone: bool = False  # it has ended, and no other one streams yet
     state: PostgresState = PostgresState.STOPPED
     state_since: Instant | None = None
     role: Role = Role.UNINITIALIZED
-    role_since: Instant | None = None
     system_id: SystemId | None = None
     job: RunningJob | None = None
     last_job: tuple[Instant, JobOutcome] | None = None
     chain: RunningChain | None = None
     last_chain: tuple[Instant, ChainOutcome] | None = None
     guard: GuardState = GuardState.IDLE
-    lock_taken: Instant | None = None  # when the lock was won or adopted; None: no lock
+    lock: Incarnation | None = None  # the lock that was told of last; None: none
+    lock_taken: Instant | None = None  # when it was first told of, so not before it was won or adopted; None: no lock
     is_stopping: bool = False
     facts: int = 0  # version of the election's facts: peers, leader key, /sync
 
@@ -116,8 +117,6 @@ class Observed:
                 self.leader_history = (happened.sent, history)
             case event.PostmasterExited(pid=pid):
                 self._take_exit(pid)
-            case event.WalreceiverExited():
-                self.is_walreceiver_gone = True
             case event.FenceSeen(state=state):
                 self.guard = state
             case event.Signalled():
@@ -179,10 +178,12 @@ class Observed:
         return theirs < mine and (is_earlier or not seen.is_linearizable)
 
     def _take_lease(self, seen: event.LeaseSeen, now: Instant) -> None:
-        if seen.proof is None:
+        lock = seen.proof.incarnation if seen.proof else None
+        if lock is None:
             self.lock_taken = None
-        elif self.lock_taken is None:
+        elif self.lock_taken is None or lock != self.lock:
             self.lock_taken = now
+        self.lock = lock
         self._compare_revision(seen.store_revision, now)
 
     def _compare_revision(self, revision: Revision | None, now: Instant) -> None:
@@ -195,6 +196,7 @@ class Observed:
 
     def _take_files(self, files: Files | None, now: Instant) -> None:
         is_first = self.files is None
+        self._compare_life(files)
         self.files, self.files_at, self.files_answered_at = files or self.files, now, now
         if files is None:
             return
@@ -210,6 +212,15 @@ class Observed:
             if self.state in (PostgresState.RUNNING, PostgresState.STARTING):
                 self._enter(PostgresState.CRASHED, None, now)
             self._forget_monitoring()
+
+    def _compare_life(self, files: Files | None) -> None:
+        """Forget a pending promotion with the server that was told: another one that starts in recovery knows nothing of it."""
+        pid = files.postmaster_pid if files is not None else None
+        if files is None or pid in (None, self.postmaster_pid):
+            return
+        if self.role is Role.PROMOTED and files.has_recovery_signal:
+            self.role = Role.REPLICA
+        self.postmaster_pid = pid
 
     def _first_look(self, files: Files, now: Instant) -> None:
         """Say what was found at the agent's start (contract/ha_behaviour.md §2.26)."""
@@ -227,17 +238,17 @@ class Observed:
         if seen.monitoring is None:
             return
         self.monitoring_good_at = now
+        if seen.monitoring.walreceiver_pid not in (None, self.walreceiver_pid):
+            self.walreceiver_pid, self.is_walreceiver_gone = seen.monitoring.walreceiver_pid, False
         self.local_timeline = seen.timeline or seen.monitoring.timeline or self.local_timeline
         if self.job is None or self.state is PostgresState.STARTING:
-            self._enter(PostgresState.RUNNING, self._role_of(seen.monitoring, now), now)
+            self._enter(PostgresState.RUNNING, self._role_of(seen.monitoring), now)
 
-    def _role_of(self, monitoring: Monitoring, now: Instant) -> Role:
+    def _role_of(self, monitoring: Monitoring) -> Role:
+        """Return the role; a signalled promotion may take effect as long as this server lives, however long it replays."""
         if not monitoring.is_in_recovery:
             return Role.PRIMARY
-        is_promoting = self.role is Role.PROMOTED and self.role_since is not None
-        if is_promoting and self.role_since is not None and elapsed_s(self.role_since, now) < PROMOTION_S:
-            return Role.PROMOTED
-        return Role.REPLICA
+        return Role.PROMOTED if self.role is Role.PROMOTED else Role.REPLICA
 
     def _take_peer(self, name: str, peer: Answer | Silent, sent: Instant) -> None:
         """Keep a peer's answer; what it changes in the election's facts begins a new version of them."""
@@ -248,7 +259,10 @@ class Observed:
         self.peers[name] = (sent, peer)
 
     def _take_exit(self, pid: int) -> None:
-        """The postmaster is gone: what lives on is for the file worker to say."""
+        """The postmaster is gone: what lives on is for the file worker to say. The walreceiver: so may be the leader (§9)."""
+        if pid == self.walreceiver_pid:
+            self.is_walreceiver_gone, self.monitoring_at = True, None
+            return
         if self.files is not None and self.files.postmaster_pid == pid:
             self.files = replace(self.files, process=Process.UNKNOWN, postmaster_pid=None)
         self.files_at = None
@@ -262,6 +276,8 @@ class Observed:
         self.monitoring_at = None
 
     def _take_job_end(self, ended: event.JobEnded, now: Instant) -> None:
+        if self.job is not None and self.job.action is not ended.action:
+            return  # One that was cancelled for the job that runs now, or waits for its end.
         kind, subject = kind_of(ended.action)
         self.job = None
         outcome = JobOutcome(kind=kind, subject=subject, is_ok=ended.is_ok, detail=ended.detail)
@@ -288,7 +304,7 @@ class Observed:
         if state is not self.state or self.state_since is None:
             self.state, self.state_since = state, now
         if role is not None and role is not self.role:
-            self.role, self.role_since = role, now
+            self.role = role
 
     # --- the view
 
@@ -337,7 +353,9 @@ class Observed:
 
     def _peers(self, now: Instant) -> dict[str, Peer]:
         """Return every peer's last answer with its age; one that is being asked anew keeps its answer while it counts."""
-        peers: dict[str, Peer] = {name: aged(peer, elapsed_s(sent, now)) for name, (sent, peer) in self.peers.items()}
+        peers: dict[str, Peer] = {
+            name: aged(peer, peer.age_s + elapsed_s(sent, now)) for name, (sent, peer) in self.peers.items()
+        }
         for name, sent in self.asked.items():
             known = peers.get(name)
             if known is None or known.age_s > ELECTION_FACTS_S:
@@ -424,12 +442,3 @@ def aged(peer: Answer | Silent, age_s: float) -> Answer | Silent:
 def ageless(peer: Answer | Silent) -> Answer | Silent:
     """Return the same answer without its age: for comparing two."""
     return replace(peer, age_s=0.0)
-
-
-def address_of(conn_url: str) -> tuple[str, int] | None:
-    """Return host and port of a `postgres://HOST:PORT/DB`, None if it has none."""
-    parts = urlsplit(conn_url)
-    try:
-        return (parts.hostname, parts.port or 5432) if parts.hostname else None
-    except ValueError:  # a port that is no number
-        return None
