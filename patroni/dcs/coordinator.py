@@ -139,7 +139,7 @@ class Coordinator:
         """
         sent, renewed = yield from self._renew_freshly(session.id)
         entry = yield from ask(Create(self.leader_key, self.name, session.id))
-        return _won(sent, renewed, entry)
+        return (yield from self._won(sent, renewed, entry))
 
     def adopt(self, session: Session, token: Token, incarnation: Incarnation) -> Steps[Won]:
         """Rewrite a lock that names us under the own session, over the version that was judged (safety_rules.md §1.4).
@@ -149,7 +149,25 @@ class Coordinator:
         sent, renewed = yield from self._renew_freshly(session.id)
         under = LockRef(key=self.leader_key, incarnation=incarnation)
         entry = yield from ask(Write(self.leader_key, self.name, session.id, token, under))
-        return _won(sent, renewed, entry)
+        return (yield from self._won(sent, renewed, entry))
+
+    def _won(self, sent: Instant, renewed: Session, entry: Entry) -> Steps[Won]:
+        """Prove the new lock under the authority that renewed the session: else that renewal gives no deadline.
+
+        A deposed leader of the store answers renewals while the write goes to its successor, which never heard of them.
+        """
+        lock = LockRef(key=self.leader_key, incarnation=entry.incarnation)
+        yield from ask(ProveLock(lock=lock, session=renewed, prefix=self.prefix))
+        return Won(
+            proof=Proof(
+                sent=sent,
+                ttl_s=renewed.ttl_s,
+                incarnation=entry.incarnation,
+                session=renewed.id,
+                token=entry.token,
+                revision=entry.revision,
+            )
+        )
 
     def _renew_freshly(self, session: SessionId) -> Steps[tuple[Instant, Session]]:
         """Renew until an answer comes so soon that enough of the ttl is left to lead with."""
@@ -251,18 +269,6 @@ class Coordinator:
     def delete_cluster(self) -> Steps[None]:
         """Delete all that is known of the cluster (`patronictl remove` only)."""
         yield from ask(DeletePrefix(self.prefix))
-
-
-def _won(sent: Instant, renewed: Session, entry: Entry) -> Won:
-    proof = Proof(
-        sent=sent,
-        ttl_s=renewed.ttl_s,
-        incarnation=entry.incarnation,
-        session=renewed.id,
-        token=entry.token,
-        revision=entry.revision,
-    )
-    return Won(proof=proof)
 
 
 def lock_of(cluster: Cluster, name: str, session: SessionId) -> Leader | None:

@@ -126,8 +126,8 @@ def test_a_lock_inherits_the_deadline_of_the_renewal_before_it(world: World) -> 
     sent_s = world.now_s
     proof = world.run(A.acquire(session)).proof
     assert proof.sent == Instant(boot_s=sent_s, raw_s=sent_s)
-    assert lease_left_s(proof, world.instant()) == pytest.approx(10.0 - 1.6)
-    assert [type(request) for request in world.asked[-2:]] == [RenewSession, Create]
+    assert lease_left_s(proof, world.instant()) == pytest.approx(10.0 - 2.4)
+    assert [type(request) for request in world.asked[-3:]] == [RenewSession, Create, ProveLock]
 
 
 def test_the_deadline_is_never_later_than_the_expiry_in_the_store(world: World) -> None:
@@ -167,9 +167,23 @@ def test_a_renewal_that_was_slow_once_is_repeated(world: World) -> None:
     quick_s = world.now_s
     for _ in range(3):  # the time, the quick renewal, the time
         request = steps.send(world._answer(request))
+    request = steps.send(world._answer(request))  # the lock is created; now it is proved
     with pytest.raises(StopIteration) as ended:
         steps.send(world._answer(request))
     assert ended.value.value.proof.sent.boot_s == quick_s
+
+
+def test_a_renewal_by_another_authority_than_the_create_gives_no_deadline(world: World) -> None:
+    """A deposed leader of the store answered the renewal: its successor, which made the key, knows nothing of it."""
+    session = world.session()
+    steps = A.acquire(session)
+    request = next(steps)
+    for _ in range(3):  # the time, the renewal, the time
+        request = steps.send(world._answer(request))
+    world.state.witness = "2"
+    request = steps.send(world._answer(request))
+    with pytest.raises(DcsUnavailable):
+        steps.send(world._answer(request))
 
 
 def test_acquire_with_a_session_that_is_gone(world: World) -> None:
