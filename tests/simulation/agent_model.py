@@ -30,7 +30,7 @@ from tests.simulation.driver import Driver
 from tests.simulation.engine import Acts, Place, Signal, Task, Wait
 from tests.simulation.host import Host, Network
 from tests.simulation.parts import Parts
-from tests.simulation.store_link import StoreLink, Watch
+from tests.simulation.store_link import Caller, StoreLink, Watch
 from tests.simulation.store_model import PREFIX
 
 TURN_S = (0.0005, 0.003)
@@ -72,7 +72,7 @@ class StorePerformer:
             return agent.now()
         agent.site.on_request(agent, self._actor, request)
         left_s = max(0.05, self._budget_s - elapsed_s(self._began, agent.now()))
-        return (yield from agent.site.link.call(agent.site.host, agent.place, request, left_s))
+        return (yield from agent.site.link.call(Caller(agent.site.host, agent.place, self._actor), request, left_s))
 
 
 def drive(steps: Steps[Any], perform: Callable[[Request[Any]], Acts[Any]]) -> Acts[Any]:

@@ -41,6 +41,15 @@ class _Reply:
     is_there: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sends: from which host and place, and by which actor's connection."""
+
+    host: Host
+    place: Place
+    actor: str
+
+
 class StoreLink:
     """Sends requests of all hosts to the one store."""
 
@@ -53,35 +62,36 @@ class StoreLink:
         self._held_up: list[tuple[str, Call]] = []  # requests that wait for their way to be mended, by sender
         network.on_change(self._flush)
 
-    def call(self, host: Host, place: Place, request: Request[Any], timeout_s: float) -> Acts[object]:
-        """Send one request from a place and wait for its answer, at most so long on the host's clock."""
+    def call(self, caller: Caller, request: Request[Any], timeout_s: float) -> Acts[object]:
+        """Send one request and wait for its answer, at most so long on the host's clock."""
+        host = caller.host
         deadline_s = self.engine.now_s + host.lasts_s(timeout_s)
         while True:
             reply = _Reply(Signal())
-            self._send(host, place, request, reply)
+            self._send(caller, request, reply)
             yield Wait(reply.signal, deadline_s - self.engine.now_s)
             if not reply.is_there:
                 raise DcsUnavailable("no answer in time")
             if reply.error is None:
                 return reply.value
-            if isinstance(reply.error, Refused) or not self.server.is_deposed_for(host.name):
+            if isinstance(reply.error, Refused) or not self.server.is_deposed_for(host.name, caller.actor):
                 raise reply.error
             if self.engine.now_s + NEXT_ENDPOINT_S >= deadline_s:
                 raise reply.error
             yield NEXT_ENDPOINT_S
-            self.server.leave_deposed(host.name)  # the next endpoint, at once
+            self.server.leave_deposed(host.name, caller.actor)  # the next endpoint, at once
 
     # --- one request
 
-    def _send(self, host: Host, place: Place, request: Request[Any], reply: _Reply) -> None:
-        chance, trouble = self._chance, self.trouble
+    def _send(self, caller: Caller, request: Request[Any], reply: _Reply) -> None:
+        chance, trouble, name = self._chance, self.trouble, caller.host.name
         if chance.random() < trouble.lost:
             return
-        self._carry(host.name, lambda: self._arrive(host, place, request, reply), self._delay_s())
+        self._carry(name, lambda: self._arrive(caller, request, reply), self._delay_s())
         if chance.random() < trouble.doubled:
             again = _Reply(Signal())
             delay_s = self._delay_s() + chance.expovariate(1.0 / trouble.late_s)
-            self._carry(host.name, lambda: self._arrive(host, place, request, again), delay_s)
+            self._carry(name, lambda: self._arrive(caller, request, again), delay_s)
 
     def _delay_s(self) -> float:
         delay_s = self.network.delay_s()
@@ -109,20 +119,21 @@ class StoreLink:
                 kept.append((sender, arrive))
         self._held_up = kept
 
-    def _arrive(self, host: Host, place: Place, request: Request[Any], reply: _Reply) -> None:
+    def _arrive(self, caller: Caller, request: Request[Any], reply: _Reply) -> None:
+        name = caller.host.name
         try:
-            value, error = self.server.handle(request, host.name), None
+            value, error = self.server.handle(request, name, caller.actor), None
         except (Refused, DcsUnavailable) as failure:
             value, error = None, failure
         if self._chance.random() < self.trouble.lost_answer:
             return
 
         def answer() -> None:
-            if self.network.is_open(NAME, host.name) and not reply.is_there:
+            if self.network.is_open(NAME, name) and not reply.is_there:
                 reply.value, reply.error, reply.is_there = value, error, True
                 reply.signal.fire()
 
-        self.engine.soon(place, answer, self._delay_s())
+        self.engine.soon(caller.place, answer, self._delay_s())
 
 
 class Watch:
@@ -137,6 +148,7 @@ class Watch:
         self._link = link
         self._host = host
         self._place = place
+        self._caller = Caller(host, place, "watch")
         self._tell = tell
         self._broken = Signal()
         self._is_open = False
@@ -151,7 +163,7 @@ class Watch:
         pause_s = self.FIRST_PAUSE_S
         while True:
             try:
-                first = yield from self._link.call(self._host, self._place, ReadPrefix(PREFIX, True), self.CONNECT_S)
+                first = yield from self._link.call(self._caller, ReadPrefix(PREFIX, True), self.CONNECT_S)
             except (DcsUnavailable, Refused):
                 self._tell(None)
                 yield self._host.lasts_s(pause_s)

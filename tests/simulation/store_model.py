@@ -72,7 +72,8 @@ class StoreServer:
         self._clock = (0.0, 0.0)  # true time, own time
         self._is_standing = False
         self._deposed: MemoryState | None = None
-        self._attached: set[str] = set()
+        self._attached: set[str] = set()  # hosts
+        self._left: set[tuple[str, str]] = set()  # hosts' actors that have gone to another endpoint
         self._backups: list[MemoryState] = []
         self._expiry_s = float("inf")  # for when a look is set
 
@@ -132,9 +133,9 @@ class StoreServer:
 
     # --- requests
 
-    def handle(self, request: Request[Any], sender: str) -> object:
+    def handle(self, request: Request[Any], sender: str, actor: str) -> object:
         """Carry out one request of a host; raise what the answer is if it is no, or DcsUnavailable if there is none."""
-        if sender in self._attached and self._deposed is not None:
+        if self.is_deposed_for(sender, actor) and self._deposed is not None:
             return self._plain(self._by_deposed(request, self._deposed))
         if isinstance(request, CompareLock):
             request = ProveLock(request.lock, request.session, request.prefix)
@@ -185,7 +186,7 @@ class StoreServer:
 
     def snapshot(self, receiver: str) -> Snapshot | None:
         """Return what a watch shows this host now; None: it is attached to a server that hears nothing new."""
-        if receiver in self._attached and self._deposed is not None:
+        if self.is_deposed_for(receiver, "watch"):
             return None
         snapshot = self._plain(self.state._snapshot(PREFIX, is_linearizable=False))
         assert isinstance(snapshot, Snapshot)
@@ -195,7 +196,7 @@ class StoreServer:
 
     def depose(self, attached: set[str]) -> None:
         """Elect a new leader; these hosts go on talking to the old one."""
-        self._deposed, self._attached = self.state.copy(), attached
+        self._deposed, self._attached, self._left = self.state.copy(), attached, set()
         self.state.witness = str(int(self.state.witness) + 1)
 
     def end_deposed(self) -> None:
@@ -203,13 +204,13 @@ class StoreServer:
         self._deposed, self._attached = None, set()
         self._tell_watchers()
 
-    def is_deposed_for(self, host: str) -> bool:
-        """Whether this host talks to a deposed leader."""
-        return self._deposed is not None and host in self._attached
+    def is_deposed_for(self, host: str, actor: str) -> bool:
+        """Whether this actor's connection leads to a deposed leader."""
+        return self._deposed is not None and host in self._attached and (host, actor) not in self._left
 
-    def leave_deposed(self, host: str) -> None:
-        """This host's client goes to another endpoint."""
-        self._attached.discard(host)
+    def leave_deposed(self, host: str, actor: str) -> None:
+        """This actor's connection goes to another endpoint."""
+        self._left.add((host, actor))
 
     def end_session(self, index: int) -> None:
         """End a session by the server's own act (Consul: the local agent leaves)."""
