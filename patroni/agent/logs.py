@@ -10,18 +10,14 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
 import sys
 import threading
-from io import TextIOWrapper
-from logging.handlers import RotatingFileHandler
 from queue import SimpleQueue
 
 from patroni.agent.log_format import Heartbeats, formatter_of
 from patroni.config.fault import ConfigError
 from patroni.config.sections import LogSection
 
-FILE = "patroni.log"
 EXIT_FULL = 5  # exit status of an agent whose queue is full at the end (contract/configuration.md §3.2)
 
 # Names of the reference's modules that users' files hold, and our part that each selects (contract/logs_and_metrics.md §2.2).
@@ -194,28 +190,13 @@ class _Output:
         self._target.close()
 
 
-class _File(RotatingFileHandler):
-    """A rotated file whose permissions are set each time one is opened."""
-
-    def __init__(self, section: LogSection) -> None:
-        self._mode = section.mode
-        assert section.dir is not None
-        size = section.file_size_bytes if section.file_num > 0 else 0
-        path = os.path.join(section.dir, FILE)
-        super().__init__(path, maxBytes=max(size, 0), backupCount=max(section.file_num, 0), encoding="utf-8")
-
-    def _open(self) -> TextIOWrapper:
-        stream = super()._open()
-        if self._mode is not None:
-            os.fchmod(stream.fileno(), self._mode)
-        return stream
-
-
 def _target_of(section: LogSection) -> logging.Handler:
     if section.dir is None:
         return logging.StreamHandler(sys.stderr)
+    from patroni.agent.log_file import LogFile  # noqa: PLC0415  # logging.handlers is half a megabyte that most logs do without
+
     try:
-        return _File(section)
+        return LogFile(section)
     except OSError as error:
         raise ConfigError([f"log.dir: {section.dir}: cannot be written: {error.strerror}"]) from error
 

@@ -17,6 +17,8 @@ from patroni.postgres.session import LIBPQ_MAJOR, KeptSession
 from patroni.postgres.tool import Tools
 
 _SESSION_OPTIONS = "-c search_path=pg_catalog -c pg_stat_statements.track=none"
+# Else libpq looks for a Kerberos ticket before each connection to the own machine: 1 MB of libraries, and files.
+_NO_TICKET = {"gssencmode": "disable"}
 
 
 class Server:
@@ -142,7 +144,7 @@ class Server:
         """Return the libpq words of a superuser's connection to the own server (contract/configuration.md §3.6.1)."""
         config = self.config
         words = {"dbname": config.database, "port": str(self.local_port()), "application_name": f"Patroni {purpose}"}
-        words |= parameters.credential_words(config.superuser, LIBPQ_MAJOR)
+        words |= _NO_TICKET | parameters.credential_words(config.superuser, LIBPQ_MAJOR)
         words["options"] = f"-c statement_timeout={statement_timeout_ms} {_SESSION_OPTIONS}"
         return {**words, **_secret(config.superuser.password), **self._local_host(config.use_unix_socket)}
 
@@ -150,7 +152,7 @@ class Server:
         """Return the libpq words of a local replication connection."""
         config = self.config
         words = {"replication": "1", "port": str(self.local_port()), "application_name": "Patroni timeline"}
-        words |= parameters.credential_words(config.replication, LIBPQ_MAJOR)
+        words |= _NO_TICKET | parameters.credential_words(config.replication, LIBPQ_MAJOR)
         return {**words, **_secret(config.replication.password), **self._local_host(config.use_unix_socket_repl)}
 
     def local_port(self) -> int:

@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from dateutil import parser
-
 from patroni.decision.cluster import Cluster, FailoverRequest, Member
 from patroni.decision.request import Steps, ask
 from patroni.decision.settings import SynchronousMode
@@ -120,6 +118,8 @@ def _scheduled_at(wish: _Wish, situation: Situation) -> datetime | Response | No
 
 
 def _parsed_time(written: str, now: datetime) -> datetime | Response:
+    from dateutil import parser  # noqa: PLC0415  # 3.5 MB with what it imports, for the rare request that has a time
+
     try:
         when = parser.parse(written)
     except (ValueError, OverflowError):
