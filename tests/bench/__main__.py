@@ -23,6 +23,7 @@ RATIO = Figure(name="GET /primary, Connection: close, ours / stock", unit="x", l
 def main() -> int:
     """Run what the command line asks for; return the exit status."""
     options = _parser().parse_args()
+    os.environ.pop("PYTHONPATH", None)  # the stock agent's modules have the names of ours
     wanted = [scenario for scenario in SCENARIOS if not options.only or scenario.name in options.only]
     effort = Effort(runs=options.runs, is_quick=options.quick)
     began, load_before = datetime.now(tz=UTC), load()
