@@ -16,6 +16,7 @@ from patroni.postgres.request import (
     AwaitDown,
     AwaitReady,
     BaseBackup,
+    ChangeSlots,
     CreateRoles,
     Initdb,
     KillAll,
@@ -42,6 +43,7 @@ LIMITS_S: Mapping[type[Request[Any]], float] = {
     RemoveDataDirectory: 3600.0,
     MoveDataDirectoryAway: 60.0,
     KillAll: 10.0,
+    ChangeSlots: 2.0,  # a promotion may wait for it
 }
 
 

@@ -7,7 +7,7 @@ those still to be asked, or by both. An answer counts for 3 s (safety_rules.md Â
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from patroni.decision.actions import AskPeers
 from patroni.decision.cluster import Lsn, Member, Timeline
@@ -17,6 +17,7 @@ from patroni.decision.rule import act
 from patroni.decision.view import Answer, Asked, Decision, Memory, View
 
 FACTS_S = 3.0
+JUST_NOW_S = 1.0  # so old the answers may be that say that nobody is fit
 LONGEST_ASKING_S = 5.0  # a race waits so long for answers: twice the limit of a question, and a little
 
 
@@ -46,10 +47,14 @@ def consult(view: View, names: Iterable[str]) -> Consulted:
                 answers[name] = answer
             case _:
                 pass  # Silent, and lately: it does not count.
-    since_s = view.memory.asking_since_s
-    if since_s is not None and view.now_s - since_s > LONGEST_ASKING_S:
+    if _has_waited(view):
         return Consulted(answers=answers)
     return Consulted(answers=answers, to_ask=tuple(to_ask), is_complete=not to_ask and not is_pending)
+
+
+def _has_waited(view: View) -> bool:
+    since_s = view.memory.asking_since_s
+    return since_s is not None and view.now_s - since_s > LONGEST_ASKING_S
 
 
 def ask(view: View, consulted: Consulted, why: Reason, memory: Memory | None = None) -> Decision:
@@ -98,10 +103,19 @@ def failover_possible(view: View, *, beyond_lsn: Lsn | None = None, except_candi
     beyond_lsn: a shutdown checkpoint that a good one must have received, its record included: the position is beyond its
     beginning. (The reference is content with the beginning itself; a stop that is then cut short would leave the last
     record on the old leader alone, as diverged history.) None: not behind the last published position by more than allowed.
+    "Nobody" is not said by answers of some time ago: just after a promotion they tell of the timeline before.
     """
     consulted = consult(view, _names(view, except_candidate))
     good = tuple(name for name, answer in consulted.answers.items() if _is_good(view, answer, beyond_lsn))
-    return Possible(good=good, consulted=consulted)
+    return Possible(good=good, consulted=consulted if good else _afresh(view, consulted))
+
+
+def _afresh(view: View, consulted: Consulted) -> Consulted:
+    """Ask again whose answer is not of just now, unless a race has waited long enough."""
+    old = tuple(name for name, answer in consulted.answers.items() if answer.age_s > JUST_NOW_S)
+    if not old or _has_waited(view):
+        return consulted
+    return replace(consulted, to_ask=tuple(sorted({*consulted.to_ask, *old})), is_complete=False)
 
 
 def _names(view: View, except_candidate: bool) -> tuple[str, ...]:

@@ -81,7 +81,8 @@ def promoting(view: View) -> Decision | None:
 def promote(view: View) -> Decision | None:
     """Promote; a request that this election has answered is cleared first (W7, L2).
 
-    The others' slots are made at once: a walreceiver that finds none comes back after wal_retrieve_retry_interval (5 s).
+    The others' slots are made before: a walreceiver that finds none comes back after wal_retrieve_retry_interval (5 s).
+    If that fails it is left for later.
     """
     if view.node.is_in_recovery is not True:
         return None
@@ -90,7 +91,7 @@ def promote(view: View) -> Decision | None:
     cluster = view.cluster
     token = cluster.failover_token if cluster and cluster.failover else None
     clearing = (ClearFailover(token),) if token else ()
-    return act(view, because(Code.LEADER_PROMOTING), *clearing, Promote(), *_slots_of_followers(view), within_s=SOON_S)
+    return act(view, because(Code.LEADER_PROMOTING), *clearing, *_slots_of_followers(view), Promote(), within_s=SOON_S)
 
 
 def keep_up(view: View) -> Decision:
@@ -178,7 +179,9 @@ def _slots(view: View) -> Action | None:
 
 def _slots_of_followers(view: View) -> tuple[SyncSlots, ...]:
     create = missing_slots(view, will_lead=True)
-    return (SyncSlots(create=create, drop=()),) if create else ()
+    last = view.last_chain
+    has_failed = last is not None and isinstance(last.failed, SyncSlots)
+    return (SyncSlots(create=create, drop=()),) if create and not has_failed else ()
 
 
 # --- helpers

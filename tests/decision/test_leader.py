@@ -80,21 +80,27 @@ def stuck(age_s: float, role: Role = Role.REPLICA, **changes: Any) -> dict[str, 
 SLOTS = SyncSlots(create=(SlotName("b"), SlotName("c")), drop=())
 HOLDS = [
     case("all is well", a_leader(), Code.LEADER_OK),
-    case("a standby with the lock", a_leader(a_standby()), Code.LEADER_PROMOTING, Promote(), SLOTS),
+    case("a standby with the lock", a_leader(a_standby()), Code.LEADER_PROMOTING, SLOTS, Promote()),
     case(
         "the answered request goes first",
         a_leader(a_standby(), a_cluster("a", failover=a_request("a"), failover_token=FAILOVER)),
         Code.LEADER_PROMOTING,
         ClearFailover(FAILOVER),
-        Promote(),
         SLOTS,
+        Promote(),
     ),
     case(
         "a key that asks for nothing stays",
         a_leader(a_standby(), a_cluster("a", failover_token=FAILOVER)),
         Code.LEADER_PROMOTING,
-        Promote(),
         SLOTS,
+        Promote(),
+    ),
+    case(
+        "they could not be made",
+        a_leader(a_standby(), last_chain=failed(SLOTS)),
+        Code.LEADER_PROMOTING,
+        Promote(),
     ),
     case(
         "the slots are there",
@@ -102,7 +108,7 @@ HOLDS = [
         Code.LEADER_PROMOTING,
         Promote(),
     ),
-    case("just enough of the lease", a_leader(a_standby(), lease=held(7.5)), Code.LEADER_PROMOTING, Promote(), SLOTS),
+    case("just enough of the lease", a_leader(a_standby(), lease=held(7.5)), Code.LEADER_PROMOTING, SLOTS, Promote()),
     case("too little of the lease", a_leader(a_standby(), lease=held(7.4)), Code.LEADER_LEASE_SHORT),
     case(
         "a short ttl needs two seconds",
@@ -120,12 +126,12 @@ HOLDS = [
     case("Postgres does not answer", a_leader(a_primary(is_in_recovery=None)), Code.PG_UNREACHABLE),
     case("nor does a standby", a_leader(a_standby(is_in_recovery=None)), Code.PG_UNREACHABLE),
     case("nothing happens", a_leader(a_standby(), **stuck(30.0)), Code.LEADER_PROMOTION_STUCK, ReleaseLock(TOKEN)),
-    case("for not so long", a_leader(a_standby(), **stuck(29.9)), Code.LEADER_PROMOTING, Promote(), SLOTS),
+    case("for not so long", a_leader(a_standby(), **stuck(29.9)), Code.LEADER_PROMOTING, SLOTS, Promote()),
     case(
-        "for ttl", a_leader(a_standby(), **stuck(59.0, settings=settings(ttl_s=60.0))), Code.LEADER_PROMOTING, Promote(), SLOTS
+        "for ttl", a_leader(a_standby(), **stuck(59.0, settings=settings(ttl_s=60.0))), Code.LEADER_PROMOTING, SLOTS, Promote()
     ),
     case(
-        "there was progress", a_leader(a_standby(replay_lsn=Lsn(4999)), **stuck(30.0)), Code.LEADER_PROMOTING, Promote(), SLOTS
+        "there was progress", a_leader(a_standby(replay_lsn=Lsn(4999)), **stuck(30.0)), Code.LEADER_PROMOTING, SLOTS, Promote()
     ),
     case(
         "a signalled promotion is stopped first",

@@ -118,6 +118,18 @@ CASES = [
         "b is not allowed", asked(a_request("b", "a"), peers={"b": an_answer(nofailover=True)}), Code.SWITCHOVER_CLEARED, CLEAR
     ),
     case(
+        "b stayed on the timeline before",
+        asked(a_request("b", "a"), node=a_primary(timeline=Timeline(2)), peers={"b": an_answer(age_s=1.0)}),
+        Code.SWITCHOVER_CLEARED,
+        CLEAR,
+    ),
+    case(
+        "it said so some time ago",
+        asked(a_request("b", "a"), node=a_primary(timeline=Timeline(2)), peers={"b": an_answer(age_s=1.1)}),
+        Code.SWITCHOVER_ASKING,
+        AskPeers(("b",)),
+    ),
+    case(
         "b has no priority",
         asked(a_request("b", "a"), peers={"b": an_answer(failover_priority=0)}),
         Code.SWITCHOVER_CLEARED,
