@@ -6,6 +6,7 @@ ends with `close` and in any case with the `server_directory` in which it lives.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -24,7 +25,8 @@ from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 
 PATIENCE_S = 60.0  # for a condition that is never waited out; a busy machine may take long
-_LOG_TAIL_LINES = 40  # without heartbeats
+_LOG_TAIL_LINES = 40
+_NOISE = re.compile("no action\\.|Lock owner|could not connect to the primary|Is the server running|waiting for WAL|checkpoint")
 
 
 class StoreKind(StrEnum):
@@ -179,7 +181,7 @@ class Cluster:
         return leader is not None and node.is_streaming() and node.timeline() == leader.timeline()
 
     def _described(self, node: Node) -> str:
-        lines = [line for line in node.log().splitlines() if "no action." not in line][-_LOG_TAIL_LINES:]
+        lines = [line for line in node.log().splitlines() if not _NOISE.search(line)][-_LOG_TAIL_LINES:]
         return "\n".join([f"--- {node}: {node.status() or 'does not answer'}", *lines])
 
     # How it is made.
@@ -227,5 +229,6 @@ _PARAMETERS = {
     "shared_buffers": "16MB",
     "dynamic_shared_memory_type": "mmap",
     "password_encryption": "scram-sha-256",
+    "wal_retrieve_retry_interval": "500ms",
     "log_line_prefix": "%m [%p] ",
 }

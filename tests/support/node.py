@@ -193,8 +193,12 @@ class Node:
             return {}
 
     def is_leader(self) -> bool:
-        """Tell whether the agent says that clients may write here."""
-        return self.agent.is_running() and self.status_code("/primary") == 200
+        """Tell whether clients may write here. The API says 200 already while the promotion is under way."""
+        try:
+            reply = self.ask("GET", "/primary")
+        except (OSError, http.client.HTTPException):
+            return False
+        return reply.status == 200 and (reply.document["role"], reply.document["state"]) == ("primary", "running")
 
     def is_streaming(self) -> bool:
         """Tell whether this is a running replica that streams."""
