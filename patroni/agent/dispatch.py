@@ -26,7 +26,7 @@ from patroni.agent.shared import Shared
 from patroni.config.load import Local
 from patroni.dcs.coordinator import Coordinator
 from patroni.dcs.store import Refusal, Refused, Store, perform
-from patroni.decision.actions import JobAction
+from patroni.decision.actions import Action, JobAction
 from patroni.decision.lease import Instant, elapsed_s
 from patroni.decision.node import Process
 from patroni.decision.request import ReadInstant, Request
@@ -125,19 +125,17 @@ class Dispatcher:
         parts = self._parts
         context = Context(coordinator=parts.coordinator, shared=parts.shared, is_primary=wanted.is_primary)
         runner = ChainRunner(parts, wanted, clock.now(), self._take_slot)
+        ended = event.ChainEnded(number=wanted.number)
         for step, action in enumerate(wanted.actions):
             parts.post(event.ChainStepped(number=wanted.number, step=step))
             logger.debug("begin %s", action)
             try:
                 drive(effects(action, context), runner.perform)
-            except FAILURES as failure:
-                logger.info("%s had no effect: %s", type(action).__name__, failure)
-                is_refusal = isinstance(failure, Refused | Void)
-                ended = event.ChainEnded(number=wanted.number, failed=action, is_refusal=is_refusal, detail=str(failure))
-                parts.post(ended)
-                return
+            except Exception as failure:  # noqa: BLE001  # the outermost frame of a chain; the loop awaits its end
+                ended = _failed(wanted, action, failure)
+                break
             logger.debug("done %s", action)
-        parts.post(event.ChainEnded(number=wanted.number))
+        parts.post(ended)
 
     # --- the job
 
@@ -152,9 +150,11 @@ class Dispatcher:
     def _run_job(self, action: JobAction) -> None:
         with self._job_lock:
             self._running, self._is_cancelled, self._is_hurried = action, False, False
-        ended = event.JobEnded(action=action, is_ok=True)
+        # An error that nobody foresaw is no success either; its traceback is the lane's.
+        ended = event.JobEnded(action=action, is_ok=False, detail="an error of the agent itself, see its log")
         try:
             drive(work(action), self._perform_job)
+            ended = event.JobEnded(action=action, is_ok=True)
         except FAILURES as failure:
             logger.warning("%s failed: %s", kind_of(action)[0], failure)
             ended = event.JobEnded(action=action, is_ok=False, detail=str(failure))
@@ -373,3 +373,13 @@ class ChainRunner:
 def event_of(payload: Payload, epoch: int) -> Event:
     """Stamp a payload with the time and the epoch of authority."""
     return Event(epoch=epoch, sent=clock.now(), payload=payload)
+
+
+def _failed(wanted: order.StartChain, action: Action, failure: Exception) -> event.ChainEnded:
+    """Say why a chain went no further than this action."""
+    if isinstance(failure, FAILURES):
+        logger.info("%s had no effect: %s", type(action).__name__, failure)
+    else:
+        logger.error("%s failed", type(action).__name__, exc_info=failure)
+    is_refusal = isinstance(failure, Refused | Void)
+    return event.ChainEnded(number=wanted.number, failed=action, is_refusal=is_refusal, detail=str(failure))
