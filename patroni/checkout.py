@@ -19,7 +19,7 @@ def enter_environment(script: str) -> None:
     script: path of the script at the top of the checkout. Exits 1 with one line where the checkout cannot be used.
     """
     root = os.path.dirname(os.path.realpath(script))
-    environment = os.path.join(root, ".venv")
+    environment = os.path.realpath(os.path.join(root, ".venv"))  # it may be a link
     python = os.path.join(environment, "bin", "python")
     if not os.access(root, os.R_OK | os.X_OK):
         sys.exit(f"{os.path.basename(script)}: cannot read {root}: permission denied for uid {os.geteuid()}")

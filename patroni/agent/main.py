@@ -23,6 +23,8 @@ from patroni.agent.configure import client_config, own_directories, postgres_con
 from patroni.agent.logs import EXIT_FULL, Logs
 from patroni.agent.member import publication
 from patroni.agent.perform import FAILURES
+from patroni.agent.port import holder
+from patroni.agent.preflight import faults
 from patroni.agent.privilege import PrivilegeError, drop_root
 from patroni.agent.reconfigure import Reconfigurer, Users, timing_of
 from patroni.agent.shared import Shared
@@ -117,6 +119,7 @@ def _guarded(configuration: Configuration, logs: Logs) -> int:
 
 
 def _run(configuration: Configuration, logs: Logs) -> int:
+    _refuse_faults(configuration)
     stopped = _Stopped()
     coordinator = Coordinator(prefix=cluster_prefix(configuration.namespace, configuration.scope), name=configuration.name)
     settings = configuration.settings
@@ -160,7 +163,8 @@ def _serve(begun: _Begun, configuration: Configuration) -> int:
     try:
         agent.bind()
     except OSError as error:
-        raise Refusal(f"restapi.listen: {rest.host or '*'}:{rest.port}: {error.strerror or error}") from error
+        address = f"restapi.listen: {rest.host or '*'}:{rest.port}: "
+        raise Refusal(f"{address}{(error.strerror or str(error)).removeprefix(address)}{holder(rest.port)}") from error
     return agent.run()
 
 
@@ -191,6 +195,15 @@ def _first_view(begun: _Begun, stopped: _Stopped) -> Cluster | None:
             logger.warning("waiting for the store (%s): %s", begun.configuration.store.kind, failure)
         if stopped.wait(RETRY_S):
             return None
+
+
+def _refuse_faults(configuration: Configuration) -> None:
+    """Refuse to start where it can be told that this node could not work."""
+    found = faults(postgres_config(configuration))
+    for fault in found[:-1]:
+        logger.critical("%s", fault)
+    if found:
+        raise Refusal(found[-1])
 
 
 def _refuse_duplicate(begun: _Begun, cluster: Cluster) -> None:

@@ -30,7 +30,10 @@ def drop_root(data_directory: str, own_directories: Iterable[str], checkout: str
             f"started as root, and there is no user `{USER}` to become; start it as an unprivileged user"
         ) from error
     for directory in (os.path.dirname(os.path.abspath(data_directory)), data_directory, *own_directories):
-        _hand_over(directory, user)
+        try:
+            _hand_over(directory, user)
+        except OSError as error:
+            raise PrivilegeError(f"cannot make {directory} for user `{USER}`: {error.strerror}") from error
     os.initgroups(USER, user.pw_gid)
     os.setgid(user.pw_gid)
     os.setuid(user.pw_uid)
