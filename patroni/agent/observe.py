@@ -151,6 +151,8 @@ class Observed:
         if old is None or old.leader_name != seen.cluster.leader_name:
             self.is_walreceiver_gone = False
             self._forget_reign(old)
+            if seen.cluster.leader_name == self.name:
+                self._forget_race()
         same = old is not None and old.revision is not None and old.revision == seen.cluster.revision
         self.is_cluster_linearizable = seen.is_linearizable or (same and self.is_cluster_linearizable)
         self.cluster, self.cluster_began = seen.cluster, seen.began
@@ -164,6 +166,11 @@ class Observed:
         name = old.leader_name if old is not None else None
         known = self.peers.get(name) if name is not None else None
         if name is not None and known is not None and isinstance(known[1], Answer) and not known[1].is_in_recovery:
+            del self.peers[name]
+
+    def _forget_race(self) -> None:
+        """Drop what the others said in the race that we won: whoever has come along to our timeline said the one before."""
+        for name in [name for name, (_, peer) in self.peers.items() if isinstance(peer, Answer)]:
             del self.peers[name]
 
     def _is_older(self, seen: event.ClusterSeen) -> bool:
@@ -361,6 +368,12 @@ class Observed:
             if known is None or known.age_s > ELECTION_FACTS_S:
                 peers[name] = Asked(age_s=elapsed_s(sent, now))
         return peers
+
+    def facts_at(self, now: Instant) -> Instant:
+        """Return when the oldest of the facts was learned that count in an election now."""
+        ages_s = [peer.age_s for peer in self._peers(now).values() if not isinstance(peer, Asked)]
+        oldest_s = max((age_s for age_s in ages_s if age_s <= ELECTION_FACTS_S), default=0.0)
+        return Instant(boot_s=now.boot_s - oldest_s, raw_s=now.raw_s - oldest_s)
 
     def _leader_history(self, now: Instant) -> LeaderHistory | None:
         if self.leader_history is None:
