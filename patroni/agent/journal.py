@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import datetime
 
-from patroni.decision.actions import Action
+from patroni.decision.actions import Action, Exit
 from patroni.decision.cluster import Cluster
 from patroni.decision.reasons import Code, Reason
 from patroni.decision.view import Decision, View
@@ -48,7 +48,7 @@ class Journal:
         if code is not self._last_code or decision.actions:
             self._records.append(Record(at=view.wall, because=decision.because, actions=decision.actions))
         self._last_code = code
-        if self._is_due(code, view):
+        if self._is_due(code, view) or _is_fatal(decision):
             _log(view.node.name, view.cluster, decision, view.settings.is_paused)
             self._logged = (code, view.now_s)
         elif decision.actions:
@@ -70,7 +70,13 @@ class Journal:
 def _log(name: str, cluster: Cluster | None, decision: Decision, is_paused: bool) -> None:
     if cluster is not None and cluster.leader is not None:
         ha_logger.info("Lock owner: %s; I am %s", cluster.leader_name, name)
-    cycle_logger.info("%s%s", "PAUSE: " if is_paused else "", decision.because)
+    level = logging.CRITICAL if _is_fatal(decision) else logging.INFO
+    cycle_logger.log(level, "%s%s", "PAUSE: " if is_paused else "", decision.because)
+
+
+def _is_fatal(decision: Decision) -> bool:
+    """Return whether it ends the agent because of a fault (FATAL in contract/logs_and_metrics.md §5)."""
+    return any(isinstance(action, Exit) and action.status != 0 for action in decision.actions)
 
 
 def names_of(actions: tuple[Action, ...]) -> str:
