@@ -7,14 +7,13 @@ Threads and their duties: design.md §3.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from patroni.agent import clock, event, order
 from patroni.agent import request as own
-from patroni.agent.event import Event, Payload
+from patroni.agent.event import Payload
 from patroni.agent.execute import Context, effects
 from patroni.agent.job import kind_of, work
 from patroni.agent.lane import Lane
@@ -23,6 +22,7 @@ from patroni.agent.order import Order
 from patroni.agent.perform import FAILURES, drive, limit_s
 from patroni.agent.request import Void
 from patroni.agent.shared import Shared
+from patroni.agent.slot import JobSlot, Occupant
 from patroni.config.load import Local
 from patroni.dcs.coordinator import Coordinator
 from patroni.dcs.store import Refusal, Refused, Store, perform
@@ -45,8 +45,8 @@ DROP_S = 5.0
 class Driver(Protocol):
     """The local Postgres."""
 
-    def perform(self, request: Request[T], timeout_s: float) -> T:
-        """Carry out one request within its time."""
+    def perform(self, request: Request[T], timeout_s: float, is_cancelled: Callable[[], bool] = ...) -> T:
+        """Carry out one request within its time. is_cancelled: of its job; asked once `cancel` would reach this request."""
 
     def cancel(self) -> None:
         """End the tool or the wait of the job under way."""
@@ -86,13 +86,11 @@ class Dispatcher:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._effects = Lane("effects")
-        self._job = Lane("job")
+        self._checkpoint = Lane("checkpoint")
+        self._is_checkpoint_due = False
+        self._slot = JobSlot(self._run_job)
         self._files = Lane("files")
         self._workers = Lane("worker", 4)
-        self._job_lock = threading.Lock()
-        self._running: JobAction | None = None  # the job in the slot
-        self._is_cancelled = False
-        self._is_hurried = False
 
     def dispatch(self, wanted: Order) -> None:
         """Hand one order to whoever carries it out."""
@@ -105,7 +103,7 @@ class Dispatcher:
             case order.CancelRunningJob():
                 self._cancel_job()
             case order.HurryJob():
-                self._is_hurried = True
+                self._slot.hurry()
             case order.DisarmFence():
                 self._parts.fence.disarm()
             case order.Leave(status=status):
@@ -116,15 +114,15 @@ class Dispatcher:
     def close(self, timeout_s: float) -> None:
         """End the threads; what is under way is cancelled."""
         self._cancel_job()
-        for lane in (self._effects, self._job, self._files, self._workers):
-            lane.close(timeout_s / 4)
+        for lane in (self._effects, self._checkpoint, self._slot, self._files, self._workers):
+            lane.close(timeout_s / 5)
 
     # --- chains
 
     def _run_chain(self, wanted: order.StartChain) -> None:
         parts = self._parts
         context = Context(coordinator=parts.coordinator, shared=parts.shared, is_primary=wanted.is_primary)
-        runner = ChainRunner(parts, wanted, clock.now(), self._take_slot)
+        runner = ChainRunner(parts, wanted, Aside(take_slot=self._take_slot, checkpoint=self._begin_checkpoint))
         ended = event.ChainEnded(number=wanted.number)
         for step, action in enumerate(wanted.actions):
             parts.post(event.ChainStepped(number=wanted.number, step=step))
@@ -137,41 +135,47 @@ class Dispatcher:
             logger.debug("done %s", action)
         parts.post(ended)
 
+    def _begin_checkpoint(self, request: pg.RunCheckpoint) -> None:
+        """Checkpoint on a thread of its own, one at a time: it may take minutes, and nothing waits for it."""
+        if not self._is_checkpoint_due:
+            self._is_checkpoint_due = True
+            self._checkpoint.do(lambda: self._run_checkpoint(request))
+
+    def _run_checkpoint(self, request: pg.RunCheckpoint) -> None:
+        try:
+            self._parts.driver.perform(request, limit_s(request))
+        except FAILURES as failure:
+            logger.warning("the checkpoint was not done: %s", failure)
+        finally:
+            self._is_checkpoint_due = False
+
     # --- the job
 
     def _take_slot(self, action: JobAction) -> None:
         """Put a job into the slot; one that is being cancelled ends before it begins."""
-        with self._job_lock:
-            if self._running is not None and not self._is_cancelled:
-                raise Void(f"busy: {kind_of(self._running)[0]}")
-        self._parts.post(event.JobBegan(action=action))
-        self._job.do(lambda: self._run_job(action))
+        self._slot.take(action, lambda: self._parts.post(event.JobBegan(action=action)))
 
-    def _run_job(self, action: JobAction) -> None:
-        with self._job_lock:
-            self._running, self._is_cancelled, self._is_hurried = action, False, False
+    def _run_job(self, task: Occupant) -> None:
+        """Carry out a job; the slot is free before its end is told, since the loop may order the next one at once."""
+        action = task.action
         # An error that nobody foresaw is no success either; its traceback is the lane's.
         ended = event.JobEnded(action=action, is_ok=False, detail="an error of the agent itself, see its log")
         try:
-            drive(work(action), self._perform_job)
+            drive(work(action), lambda request: self._perform_job(task, request))
             ended = event.JobEnded(action=action, is_ok=True)
         except FAILURES as failure:
             logger.warning("%s failed: %s", kind_of(action)[0], failure)
             ended = event.JobEnded(action=action, is_ok=False, detail=str(failure))
         finally:
-            with self._job_lock:
-                self._running = None
+            self._slot.free(task)
             self._parts.post(ended)
 
     def _cancel_job(self) -> None:
-        with self._job_lock:
-            if self._running is None:
-                return
-            self._is_cancelled = True
-        self._parts.driver.cancel()
+        if self._slot.cancel():
+            self._parts.driver.cancel()
 
-    def _perform_job(self, request: Request[Any]) -> object:
-        if self._is_cancelled:
+    def _perform_job(self, task: Occupant, request: Request[Any]) -> object:
+        if task.is_cancelled:
             raise Void("cancelled")
         parts = self._parts
         match request:
@@ -180,17 +184,16 @@ class Dispatcher:
                 parts.post(event.Noted(phase=phase, state=state, role=role))
                 return None
             case own.IsHurried():
-                return self._is_hurried
+                return task.is_hurried
             case own.ReadLease():
                 return parts.keeper.lease(clock.now())
             case own.ArmFence(proof):
                 return parts.fence.arm(proof)
-            case pg.Launch():
-                pid = parts.driver.perform(request, limit_s(request))
-                parts.watch_exit(pid)
-                return pid
             case _:
-                return parts.driver.perform(request, limit_s(request))
+                answer = parts.driver.perform(request, limit_s(request), lambda: task.is_cancelled)
+        if isinstance(request, pg.Launch):
+            parts.watch_exit(answer)
+        return answer
 
     # --- looks
 
@@ -268,7 +271,11 @@ class Dispatcher:
         parts.post(event.ClusterSeen(cluster=cluster, began=began, is_linearizable=wanted.is_linearizable))
 
     def _ask_peer(self, wanted: order.AskPeer) -> None:
-        self._parts.post(event.PeerSeen(name=wanted.name, peer=self._parts.peers.ask_peer(wanted.api_url)))
+        began = clock.now()
+        peer = self._parts.peers.ask_peer(wanted.api_url)
+        if isinstance(peer, Answer):
+            peer = replace(peer, age_s=elapsed_s(began, clock.now()))  # it may be as old as the question
+        self._parts.post(event.PeerSeen(name=wanted.name, peer=peer))
 
     def _ask_history(self, wanted: order.AskLeaderHistory) -> None:
         try:
@@ -316,16 +323,23 @@ class StorePerformer:
         return perform(self._store, request, left_s)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aside:
+    """What a chain hands on without waiting for it."""
+
+    take_slot: Callable[[JobAction], None]
+    checkpoint: Callable[[pg.RunCheckpoint], None]
+
+
 class ChainRunner:
     """Carries out the requests of one chain, none of them after a newer epoch has begun."""
 
-    def __init__(self, parts: Parts, wanted: order.StartChain, began: Instant, take_slot: Callable[[JobAction], None]) -> None:
+    def __init__(self, parts: Parts, wanted: order.StartChain, aside: Aside) -> None:
         self._parts = parts
         self._wanted = wanted
         self._epoch = wanted.epoch
-        self._began = began
-        self._take_slot = take_slot
-        self._store = StorePerformer(parts.store, began, parts.shared.settings.retry_timeout_s)
+        self._aside = aside
+        self._store = StorePerformer(parts.store, clock.now(), parts.shared.settings.retry_timeout_s)
 
     def perform(self, request: Request[Any]) -> object:
         """Carry out one request; raise `Void` if the chain has been voided."""
@@ -337,7 +351,7 @@ class ChainRunner:
                 return parts.keeper.lease(clock.now())
             case own.ReadFactsAge():
                 is_same = parts.facts() == self._wanted.facts
-                return elapsed_s(self._began, clock.now()) if is_same else None
+                return elapsed_s(self._wanted.facts_at, clock.now()) if is_same else None
             case own.ReadSession():
                 if parts.keeper.session is None:
                     raise Void("no session is open")
@@ -359,7 +373,10 @@ class ChainRunner:
             case own.ArmFence(proof):
                 return parts.fence.arm(proof)
             case own.BeginJob(action):
-                self._take_slot(action)
+                self._aside.take_slot(action)
+                return None
+            case pg.RunCheckpoint():
+                self._aside.checkpoint(request)
                 return None
             case own.Note(phase, state, role):
                 parts.post(event.Noted(phase=phase, state=state, role=role))
@@ -368,11 +385,6 @@ class ChainRunner:
                 return parts.driver.perform(request, limit_s(request))
             case _:
                 return self._store.perform(request)
-
-
-def event_of(payload: Payload, epoch: int) -> Event:
-    """Stamp a payload with the time and the epoch of authority."""
-    return Event(epoch=epoch, sent=clock.now(), payload=payload)
 
 
 def _failed(wanted: order.StartChain, action: Action, failure: Exception) -> event.ChainEnded:

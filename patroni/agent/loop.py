@@ -159,6 +159,7 @@ class Loop:
             actions=rest,
             code=decision.because.code,
             facts=self.observed.facts,
+            facts_at=self.observed.facts_at(now),
             is_primary=view.node.is_running_primary,
         )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from patroni.decision.actions import Action, JobAction
 from patroni.decision.cluster import Revision, Timeline
+from patroni.decision.lease import Instant
 from patroni.decision.node import Node, Upstream
 from patroni.decision.reasons import Code
 
@@ -19,6 +20,7 @@ class StartChain:
     actions: tuple[Action, ...]
     code: Code
     facts: int  # version of the election's facts on which it was decided
+    facts_at: Instant  # when the oldest of them that counted was learned
     is_primary: bool  # whether Postgres was a running primary then: a won lock arms the guard at once
 
 

@@ -48,13 +48,18 @@ class Driver:
             **_METHODS,
         }
 
-    def perform(self, request: Request[T], timeout_s: float) -> T:
-        """Carry out one request and return its answer."""
+    def perform(self, request: Request[T], timeout_s: float, is_cancelled: Callable[[], bool] = lambda: False) -> T:
+        """Carry out one request and return its answer.
+
+        is_cancelled: of the job that asks; looked at when `cancel` reaches this request, so that none falls in between.
+        """
         method = self._methods[type(request)]
         call = Call(timeout_s, self._server.now_s)
         with self._lock:
             if isinstance(request, _CANCELLABLE):
                 self._cancellable.add(call)
+                if is_cancelled():
+                    call.cancel()
         try:
             return cast(T, method(self._server, call, request))
         except OSError as error:

@@ -83,6 +83,13 @@ def test_cancel_ends_initdb_and_its_children(make_node: MakeNode) -> None:
     assert node.files().data_directory is DataDirectory.EMPTY
 
 
+def test_a_job_that_was_cancelled_before_its_step_began_does_nothing(make_node: MakeNode) -> None:
+    node = make_node("a")
+    with pytest.raises(PostgresError, match=r"^cancelled$"):
+        node.driver.perform(pg.Initdb(), LIMIT_S, lambda: True)
+    assert node.files().data_directory is DataDirectory.EMPTY
+
+
 def test_missing_programs_are_named(make_node: MakeNode, template: Node) -> None:
     node = make_node("a")
     programs = str(node.directory)

@@ -17,6 +17,7 @@ from patroni.agent.job import kind_of
 from patroni.agent.order import Order
 from patroni.agent.perform import FAILURES, limit_s
 from patroni.agent.request import Void
+from patroni.agent.slot import Occupant
 from patroni.dcs.store import Refused
 from patroni.decision.actions import JobAction
 from patroni.decision.lease import elapsed_s
@@ -69,9 +70,7 @@ class Lanes:
         self._job = Lane(agent.place)
         self._files = Lane(agent.place)
         self._workers = Lane(agent.place, 4)
-        self.job: JobAction | None = None  # in the slot
-        self._is_cancelled = False
-        self._is_hurried = False
+        self._task: Occupant | None = None  # in the slot
         self._is_cancellable = False
 
     def dispatch(self, wanted: Order) -> None:
@@ -85,7 +84,8 @@ class Lanes:
             case order.CancelRunningJob():
                 self._cancel_job()
             case order.HurryJob():
-                self._is_hurried = True
+                if self._task is not None:
+                    self._task.is_hurried = True
             case order.DisarmFence():
                 self.agent.fence.disarm()
             case order.LookAtFiles():
@@ -125,40 +125,46 @@ class Lanes:
 
     def take_slot(self, action: JobAction) -> None:
         """Put a job into the slot; one that is being cancelled ends before it begins."""
-        if self.job is not None and not self._is_cancelled:
-            raise Void(f"busy: {kind_of(self.job)[0]}")
+        if self._task is not None and not self._task.is_cancelled:
+            raise Void(f"busy: {kind_of(self._task.action)[0]}")
+        task = self._task = Occupant(action)
         self.agent.post(event.JobBegan(action=action))
-        self._job.do(lambda: self._run_job(action))
+        self._job.do(lambda: self._run_job(task))
 
-    def _run_job(self, action: JobAction) -> Acts[None]:
-        self.job, self._is_cancelled, self._is_hurried = action, False, False
-        ended = event.JobEnded(action=action, is_ok=True)
+    @property
+    def job(self) -> JobAction | None:
+        """What is in the slot."""
+        return self._task.action if self._task is not None else None
+
+    def _run_job(self, task: Occupant) -> Acts[None]:
+        ended = event.JobEnded(action=task.action, is_ok=True)
         try:
-            yield from drive(self.agent.site.parts.work(action), self._perform_job)
+            yield from drive(self.agent.site.parts.work(task.action), lambda request: self._perform_job(task, request))
         except FAILURES as failure:
-            ended = event.JobEnded(action=action, is_ok=False, detail=str(failure))
-        self.job = None
+            ended = event.JobEnded(action=task.action, is_ok=False, detail=str(failure))
+        if self._task is task:
+            self._task = None
         self.agent.post(ended)
 
     def _cancel_job(self) -> None:
-        if self.job is None:
+        if self._task is None:
             return
-        self._is_cancelled = True
+        self._task.is_cancelled = True
         if self._is_cancellable and self._job.running is not None:
             self._job.running.interrupt(PostgresError("cancelled"))
 
-    def _perform_job(self, request: Request[Any]) -> Acts[Any]:
+    def _perform_job(self, task: Occupant, request: Request[Any]) -> Acts[Any]:
         agent = self.agent
         agent.site.on_step(agent, "job")
         yield agent.site.host.lag_s()
-        if self._is_cancelled:
+        if task.is_cancelled:
             raise Void("cancelled")
         match request:
             case own.Note(phase, state, role):
                 agent.post(event.Noted(phase=phase, state=state, role=role))
                 return None
             case own.IsHurried():
-                return self._is_hurried
+                return task.is_hurried
             case own.ReadLease():
                 return agent.keeper.lease(agent.now())
             case own.ArmFence(proof):
@@ -256,7 +262,6 @@ class ChainRunner:
         self._take_slot = take_slot
         self._wanted = wanted
         self._epoch = wanted.epoch
-        self._began = agent.now()
         self._store = StorePerformer(agent, "chain", agent.shared.settings.retry_timeout_s)
 
     def perform(self, request: Request[Any]) -> Acts[Any]:
@@ -272,7 +277,7 @@ class ChainRunner:
                 return keeper.lease(agent.now())
             case own.ReadFactsAge():
                 is_same = agent.loop.observed.facts == self._wanted.facts
-                return elapsed_s(self._began, agent.now()) if is_same else None
+                return elapsed_s(self._wanted.facts_at, agent.now()) if is_same else None
             case own.ReadSession():
                 if keeper.session is None:
                     raise Void("no session is open")
