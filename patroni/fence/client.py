@@ -1,9 +1,9 @@
 """The fence as the agent uses it: whoever holds the deadline ends Postgres by itself when it passes.
 
 Promise: after `arm` was acknowledged, Postgres is stopped when the last proof's lease less its margin is over, or at once
-after `end`, whatever the loop does. Mechanism here (`InProcessFence`): the keeper's thread calls `step` before every wait and
-never waits beyond what it returns. Not promised here: anything when the agent itself is dead or frozen; that needs the guard
-process. Rules: safety_rules.md §3-5, fence_facts.md §4.
+after `end`, whatever the loop does; what appears later is killed, too, until `disarm`. Mechanism here (`InProcessFence`): the
+keeper's thread calls `step` before every wait and never waits beyond what it returns. Not promised here: anything when the
+agent itself is dead or frozen; that needs the guard process. Rules: safety_rules.md §3-5, fence_facts.md §4.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class InProcessFence:
     """The fence inside the agent: SIGQUIT when the time has come, after 0.2 s the kill of fence_facts.md rule 19."""
 
     KILL_AFTER_S = 0.2
+    KILL_AGAIN_S = 0.25  # a start that was under way when the time came launches its postmaster after the kill
     IDLE_S = 3600.0
 
     def __init__(self, quit_postgres: Callable[[], None], kill_postgres: Callable[[], None]) -> None:
@@ -87,9 +88,9 @@ class InProcessFence:
     def step(self, now: Instant) -> float:
         """See `Fence`. Effects are outside the lock, so that arming never waits for them."""
         with self._lock:
-            if self._state is not GuardState.ARMED or self._proof is None:
+            if self._proof is None:
                 return self.IDLE_S
-            left_s = 0.0 if self._is_over else fence_left_s(self._proof, now)
+            left_s = 0.0 if self._is_over or self._quit_at is not None else fence_left_s(self._proof, now)
             if left_s > 0:
                 return left_s
             is_first = self._quit_at is None
@@ -101,5 +102,5 @@ class InProcessFence:
             self._quit()
         if kill_in_s <= 0:
             self._kill()
-            return self.IDLE_S
+            return self.KILL_AGAIN_S
         return kill_in_s

@@ -116,6 +116,24 @@ def test_postgres_is_ended_at_the_deadline_less_the_margin_and_killed_after_a_mo
     assert bench.fence.state() is GuardState.KILLED
 
 
+def test_what_appears_after_the_kill_is_killed_too() -> None:
+    """A start that was under way when the deadline passed launches its postmaster later (safety_rules.md §4.3)."""
+    bench = Bench()
+    bench.leading()
+    bench.now_s += TTL_S
+    bench.keeper.step(bench.now())
+    bench.now_s += 0.2
+    bench.keeper.step(bench.now())
+    bench.now_s += 0.3
+    wait_s = bench.fence.step(bench.now())
+    assert bench.done == ["quit", "kill", "kill"]
+    assert wait_s <= 0.25
+    bench.fence.disarm()
+    bench.now_s += 0.3
+    bench.fence.step(bench.now())
+    assert bench.done == ["quit", "kill", "kill"]
+
+
 def test_the_lease_is_over_before_postgres_is_ended() -> None:
     bench = Bench()
     bench.leading()
