@@ -72,16 +72,19 @@ def back_off(view: View) -> Decision | None:
 def race(view: View) -> Decision:
     """Take the lock if nobody better is known (L2), else say why not (L7, L8) or demote a primary (F7).
 
-    A lock that names a standby which must not adopt it is released.
+    A lock that names a standby which must not adopt it is released; one that names somebody else is never touched.
     """
+    leader = view.cluster.leader if view.cluster else None
+    if leader is not None and not view.is_lock_ours:  # Ours has vanished; older than that, or of another store.
+        return act(view, because(Code.RACE_VIEW_OLD), ReadCluster(), within_s=1.0)
     verdict = race_bar(view)
     if not isinstance(verdict, Reason):
         return _claim(view, verdict)
     if view.node.is_running_primary:
         return act(view, because(Code.DEMOTE_NOT_HEALTHIEST, why=verdict), Demote(DemoteKind.IMMEDIATE_NOLOCK))
     stands_back = replace(view, memory=replace(view.memory, asking_since_s=None))
-    if view.cluster and view.cluster.leader:  # It names us. Under our own session it would stand for ever.
-        return release(stands_back, because(Code.RACE_RELEASED, why=verdict.code), view.cluster.leader)
+    if leader is not None:  # It names us. Under our own session it would stand for ever.
+        return release(stands_back, because(Code.RACE_RELEASED, why=verdict.code), leader)
     return act(stands_back, verdict, within_s=_patience_left_s(view))
 
 

@@ -76,6 +76,18 @@ RACE = [
     case("the view is young enough", a_free(cluster_age_s=3.0), Code.RACE_ACQUIRE, ACQUIRE),
     case("no age of the view", a_free(cluster_age_s=None), Code.RACE_VIEW_OLD, ReadCluster()),
     case(
+        "our lock has vanished, and a view from before it, or of another store, names somebody else: not ours to adopt",
+        a_view(a_primary(), a_cluster(a_leader_key("b", Incarnation("i2"))), lease=held(is_gone=True), is_fresh=False),
+        Code.RACE_VIEW_OLD,
+        ReadCluster(),
+    ),
+    case(
+        "nor to release",
+        a_view(a_standby(), a_cluster("b"), lease=held(is_gone=True), is_fresh=False, settings=tagged(nofailover=True)),
+        Code.RACE_VIEW_OLD,
+        ReadCluster(),
+    ),
+    case(
         "nobody else is there",
         a_free(cluster=a_cluster(None, members={}), memory=a_memory(healthy_members={})),
         Code.RACE_ACQUIRE,
