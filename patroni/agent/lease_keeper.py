@@ -259,7 +259,7 @@ class LeaseKeeper:
             if cluster.leader.incarnation == proof.incarnation:
                 return
             self._replace(replace(self._state, proof=None, is_refused=True, epoch=self._state.epoch + 1))
-        self._fence.end()
+            self._fence.end()  # before the keeper's thread, which was just woken, looks at it
         self._tell("another node holds the lock")
 
     def begin_epoch(self) -> int:

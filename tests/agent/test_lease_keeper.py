@@ -265,6 +265,17 @@ def test_a_newer_view_that_names_another_leader_ends_the_lease_at_once() -> None
     assert bench.keeper.lease(bench.now()).is_refused and bench.done == ["quit"]
 
 
+def test_the_keepers_thread_cannot_look_at_the_fence_between_a_refusing_view_and_its_end() -> None:
+    """It would wait for the old deadline, its bell used up."""
+    bench = Bench()
+    bench.leading()
+    was_excluded: list[bool] = []
+    bench.fence.end = lambda: was_excluded.append(bench.keeper._changed.locked())  # type: ignore[method-assign]  # a spy
+    other = Leader(name="b", incarnation=Incarnation("lock 2"), token=Token("9"), revision=Revision(9))
+    bench.keeper.saw(Cluster(leader=other, revision=Revision(9)))
+    assert was_excluded == [True]
+
+
 def test_an_older_view_that_names_another_leader_takes_nothing_away() -> None:
     bench = Bench()
     bench.leading()
