@@ -27,6 +27,7 @@ from patroni.decision.lease import (
     elapsed_s,
     fence_left_s,
     lease_left_s,
+    margin_s,
     renewal_period_s,
 )
 from patroni.decision.request import ReadInstant, Steps, ask
@@ -146,7 +147,7 @@ class LeaseKeeper:
         return order
 
     def _renewal(self, state: _Keeping, fence_wait_s: float) -> Order:
-        timeout_s = max(SHORTEST_TRY_S, min(LONGEST_TRY_S, fence_wait_s))
+        timeout_s = max(SHORTEST_TRY_S, min(_longest_try_s(state.ttl_s), fence_wait_s))
         proof = None if state.is_gone else state.proof
         self._state = replace(state, is_in_flight=proof is not None, turn_asked=None, has_turned=False)
         if proof is not None:
@@ -361,3 +362,11 @@ class LeaseKeeper:
 
 def _later(instant: Instant, seconds: float) -> Instant:
     return Instant(boot_s=instant.boot_s + seconds, raw_s=instant.raw_s + seconds)
+
+
+def _longest_try_s(ttl_s: float) -> float:
+    """Return how long one renewal may take: no longer than until the time of a fence that is armed while it is under way.
+
+    Whoever arms it has max(2 s, ttl/4) of the lease left (safety_rules.md §6).
+    """
+    return min(LONGEST_TRY_S, max(2.0, ttl_s / 4) - margin_s(ttl_s))

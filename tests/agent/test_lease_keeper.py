@@ -226,6 +226,12 @@ def test_a_replica_renews_its_session_without_a_turn() -> None:
     assert renewal is not None and renewal.proof is None
 
 
+def test_no_renewal_keeps_the_thread_beyond_the_time_of_a_fence_that_is_armed_meanwhile() -> None:
+    """A promotion arms it with max(2 s, ttl/4) of lease left (safety_rules.md §6)."""
+    bench = Bench()
+    assert bench.renewal().timeout_s <= 2.5 - margin_s(TTL_S)
+
+
 def test_renewals_are_withheld_after_a_decision_against_leading() -> None:
     bench = Bench()
     bench.leading()
