@@ -172,6 +172,15 @@ def test_a_promotion_arms_the_guard_and_says_so(rig: Rig) -> None:
     assert rig.await_told(Noted).role is Role.PROMOTED
 
 
+def test_a_promotion_that_was_signalled_is_told_even_if_the_chain_is_void_by_now(rig: Rig) -> None:
+    """Else the guard of a server that is about to become a primary counts as that of a standby, and is disarmed."""
+    rig.renew()
+    rig.postgres.hooks[pg.SignalPromote] = lambda: void_by(rig)
+    rig.run(AcquireLock(), Promote(), ClaimInitialize())
+    assert rig.await_told(ChainEnded).failed == ClaimInitialize()
+    assert rig.await_told(Noted).role is Role.PROMOTED
+
+
 def test_a_checkpoint_holds_up_no_chain(full: Rig) -> None:
     """It may take minutes, and nothing waits for it."""
     full.postgres.hold(pg.RunCheckpoint)
