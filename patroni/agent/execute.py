@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from patroni.agent.loop import JOBS
+from patroni.agent.precondition import checked, require_facts, require_lease, require_lease_to_write, require_shut_down
 from patroni.agent.request import (
     ArmFence,
     BeginJob,
     DropLock,
     Note,
-    ReadFactsAge,
-    ReadLease,
     ReadSession,
     TakeLock,
     Void,
@@ -28,11 +27,10 @@ from patroni.dcs.store import LockRef
 from patroni.decision import actions as act
 from patroni.decision.actions import Action
 from patroni.decision.cluster import Role, Status
-from patroni.decision.lease import Lease, Proof
+from patroni.decision.lease import Proof
 from patroni.decision.request import Steps, ask
 from patroni.postgres import request as pg
 
-FACTS_S = 3.0  # how old what the election was judged on may be
 ENOUGH_S = 1.0  # of lease for an effect that must not come after its end
 
 
@@ -43,12 +41,6 @@ class Context:
     coordinator: Coordinator
     shared: Shared
     is_primary: bool  # whether Postgres was a running primary when this was decided
-
-
-def chain(actions: tuple[Action, ...], context: Context) -> Steps[None]:
-    """Carry out a chain in its order; `Note` tells how far it came."""
-    for action in actions:
-        yield from effects(action, context)
 
 
 def effects(action: Action, context: Context) -> Steps[None]:
@@ -75,6 +67,7 @@ def _lock(action: act.AcquireLock | act.AdoptLock | act.ReleaseLock, context: Co
         case act.AdoptLock():
             yield from _adopt(action, context)
         case act.ReleaseLock():
+            yield from require_shut_down()
             yield from ask(DropLock())
             yield from context.coordinator.release(action.token, action.lsn)
         case _:
@@ -82,16 +75,16 @@ def _lock(action: act.AcquireLock | act.AdoptLock | act.ReleaseLock, context: Co
 
 
 def _acquire(context: Context) -> Steps[None]:
-    yield from _check_facts()
+    yield from require_facts()
     session = yield from ask(ReadSession())
-    won = yield from context.coordinator.acquire(session)
+    won = yield from checked(context.coordinator.acquire(session), require_facts)
     yield from _take(won, context)
 
 
 def _adopt(action: act.AdoptLock, context: Context) -> Steps[None]:
-    yield from _check_facts()
+    yield from require_facts()
     session = yield from ask(ReadSession())
-    won = yield from context.coordinator.adopt(session, action.token, action.incarnation)
+    won = yield from checked(context.coordinator.adopt(session, action.token, action.incarnation), require_facts)
     yield from _take(won, context)
 
 
@@ -102,20 +95,6 @@ def _take(won: Won, context: Context) -> Steps[None]:
         raise Void("the guard did not acknowledge")
 
 
-def _check_facts() -> Steps[None]:
-    age_s = yield from ask(ReadFactsAge())
-    if age_s is None or age_s > FACTS_S:
-        raise Void("the facts of the election have changed")
-
-
-def _held(at_least_s: float) -> Steps[tuple[Lease, Proof]]:
-    """Return the lease if so much of it is left."""
-    lease = yield from ask(ReadLease())
-    if lease.proof is None or not lease.is_held or lease.left_s < at_least_s:
-        raise Void("too little of the lease is left")
-    return lease, lease.proof
-
-
 # --- Postgres
 
 
@@ -124,7 +103,7 @@ def _postgres(
 ) -> Steps[None]:
     match action:
         case act.Promote():
-            yield from _promote(context)
+            yield from _promote()
         case act.Follow(upstream=upstream):
             yield from ask(pg.WriteConfiguration(is_standby=True, upstream=upstream))
             yield from ask(pg.Reload())
@@ -138,13 +117,12 @@ def _postgres(
             assert_never(action)
 
 
-def _promote(context: Context) -> Steps[None]:
+def _promote() -> Steps[None]:
     """Arm the guard, then signal. The lease is looked at again after arming: both took time."""
-    needed_s = max(2.0, context.shared.settings.ttl_s / 4)
-    _, proof = yield from _held(needed_s)
+    proof = yield from require_lease_to_write()
     if not (yield from ask(ArmFence(proof))):
         raise Void("the guard did not acknowledge")
-    yield from _held(needed_s)
+    yield from require_lease_to_write()
     yield from ask(pg.SignalPromote())
     yield from ask(Note("promotion signalled", role=Role.PROMOTED))
 
@@ -162,20 +140,28 @@ def _store(action: Action, context: Context) -> Steps[None]:
         case act.CancelInitialize(token=token):
             yield from coordinator.cancel_initialize(token)
         case act.WriteConfig():
-            yield from coordinator.write_config(context.shared.dynamic_configuration)
+            yield from _write_config(context)
         case act.ClearFailover(token=token):
             yield from coordinator.clear_failover(token)
         case act.WriteStatus(status=status):
             yield from _write_status(status, coordinator)
         case act.WriteHistory(rows=rows):
-            _, proof = yield from _held(ENOUGH_S)
+            proof = yield from require_lease(ENOUGH_S)
             yield from coordinator.write_history(rows, under=_lock_ref(proof, coordinator))
         case _:
             raise Void(f"{type(action).__name__} is not an effect")
 
 
+def _write_config(context: Context) -> Steps[None]:
+    """Write the configuration where there is none; what somebody has written since the view stands."""
+    found = (yield from context.coordinator.read(is_linearizable=True)).config
+    if found is None or not found.values:
+        token = found.token if found is not None else None
+        yield from context.coordinator.write_config(context.shared.dynamic_configuration, token, is_new=found is None)
+
+
 def _write_status(status: Status, coordinator: Coordinator) -> Steps[None]:
-    _, proof = yield from _held(ENOUGH_S)
+    proof = yield from require_lease(ENOUGH_S)
     yield from coordinator.write_status(status, under=_lock_ref(proof, coordinator))
 
 

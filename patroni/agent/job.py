@@ -10,7 +10,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import assert_never
 
-from patroni.agent.request import ArmFence, IsHurried, Note, ReadLease, Void
+from patroni.agent.precondition import require_lease_to_write, require_no_lock
+from patroni.agent.request import ArmFence, IsHurried, Note, Void
 from patroni.decision import actions
 from patroni.decision.actions import DemoteKind, JobAction
 from patroni.decision.cluster import PostgresState, Role
@@ -103,6 +104,7 @@ def _abort_bootstrap() -> Steps[None]:
 
 
 def _clone(conn_url: str, upstream: Upstream | None) -> Steps[None]:
+    yield from require_no_lock()
     files = yield from ask(pg.ReadFiles())
     if files.data_directory is not DataDirectory.EMPTY:
         raise Void("the data directory is not empty")
@@ -118,7 +120,9 @@ def _clone(conn_url: str, upstream: Upstream | None) -> Steps[None]:
 
 
 def _reinitialize(action: actions.Reinitialize) -> Steps[None]:
+    yield from require_no_lock()
     yield from _stop(StopMode.IMMEDIATE)
+    yield from require_no_lock()
     yield from ask(Note("removing the data directory", role=Role.UNINITIALIZED))
     yield from ask(pg.RemoveDataDirectory())
     yield from _clone(action.conn_url, action.upstream)
@@ -129,12 +133,11 @@ def _reinitialize(action: actions.Reinitialize) -> Steps[None]:
 
 def _start_as_primary(timeout_s: float) -> Steps[None]:
     yield from _make_sure_it_is_down()
-    lease = yield from ask(ReadLease())
-    if lease.proof is None or not lease.is_held:
-        raise Void("the lease is over")
-    if not (yield from ask(ArmFence(lease.proof))):
+    proof = yield from require_lease_to_write()
+    if not (yield from ask(ArmFence(proof))):
         raise Void("the guard did not acknowledge")
     yield from ask(pg.WriteConfiguration(is_standby=False))
+    yield from require_lease_to_write()  # all that took time; a fence whose time had come has found nobody to end
     yield from _launch(Role.PRIMARY, timeout_s)
 
 
@@ -219,9 +222,11 @@ def _kill() -> Steps[None]:
 
 
 def _rewind(conn_url: str) -> Steps[None]:
+    yield from require_no_lock()
     files = yield from ask(pg.ReadFiles())
     if files.process is not Process.DOWN:
         yield from _stop(StopMode.FAST)
+    yield from require_no_lock()
     yield from ask(Note("pg_rewind"))
     yield from ask(pg.RunRewind(conn_url))
 

@@ -249,9 +249,13 @@ class Coordinator:
         """Give the race back after a failed bootstrap; token: of the own claim, None deletes whatever is there."""
         yield from ask(Delete(self.prefix + path.INITIALIZE, token))
 
-    def write_config(self, values: Mapping[str, object], token: Token | None = None) -> Steps[Token]:
-        """Write the dynamic configuration, over one version if a token is given. Refused: CHANGED."""
-        entry = yield from ask(Write(self.prefix + path.CONFIG, text_of(dict(values)), token=token))
+    def write_config(self, values: Mapping[str, object], token: Token | None = None, *, is_new: bool = False) -> Steps[Token]:
+        """Write the dynamic configuration, over one version if a token is given. Refused: CHANGED.
+
+        is_new: there was none, and whoever has made one meanwhile wins. Refused: EXISTS.
+        """
+        key, value = self.prefix + path.CONFIG, text_of(dict(values))
+        entry = yield from ask(Create(key, value) if is_new else Write(key, value, token=token))
         return entry.token
 
     def write_failover(self, request: FailoverRequest | None, token: Token | None = None) -> Steps[None]:
