@@ -6,6 +6,7 @@ a system call (safety_rules.md §7.2); what it has to say it posts.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 
@@ -18,7 +19,9 @@ from patroni.dcs.coordinator import Coordinator
 from patroni.dcs.layout import cluster_from
 from patroni.dcs.store import DcsUnavailable, Refused, Store, Watcher
 
+logger = logging.getLogger(__name__)
 WATCH_S = 10.0
+AFTER_FAULT_S = 0.05
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
 
@@ -45,11 +48,18 @@ class KeeperThread:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            order = self._keeper.step(clock.now())
-            if order.renewal is None:
-                self._keeper.wait(min(order.wait_s, 1.0))
-            else:
-                self._renew(order.renewal)
+            try:
+                self._do_next()
+            except Exception as error:  # noqa: BLE001  # the outermost frame: with this thread the fence would end
+                logger.error("the keeper: unexpected %s: %s", type(error).__name__, error)  # a traceback would read files
+                self._stop.wait(AFTER_FAULT_S)
+
+    def _do_next(self) -> None:
+        order = self._keeper.step(clock.now())
+        if order.renewal is None:
+            self._keeper.wait(min(order.wait_s, 1.0))
+        else:
+            self._renew(order.renewal)
 
     def _renew(self, renewal: Renewal) -> None:
         """Send one renewal. Whatever goes wrong that is not a refusal is no answer."""
@@ -96,14 +106,19 @@ class WatchThread:
         pause_s = FIRST_PAUSE_S
         while not self._stop.is_set():
             try:
-                snapshot = self._watcher.next(WATCH_S)
-            except DcsUnavailable as silence:
-                self._post(StoreSilent(detail=str(silence)))
+                self._watch_once()
+            except Exception as error:  # the outermost frame: without this thread a view is 20 s old and more
+                if not isinstance(error, DcsUnavailable):
+                    logger.exception("the watch failed")
+                self._post(StoreSilent(detail=str(error)))
                 self._stop.wait(pause_s)
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
-                continue
-            pause_s = FIRST_PAUSE_S
-            if snapshot is not None:
-                cluster = cluster_from(snapshot, self._prefix)
-                self._keeper.saw(cluster)
-                self._post(ClusterSeen(cluster=cluster, began=clock.now(), is_linearizable=snapshot.is_linearizable))
+            else:
+                pause_s = FIRST_PAUSE_S
+
+    def _watch_once(self) -> None:
+        snapshot = self._watcher.next(WATCH_S)
+        if snapshot is not None:
+            cluster = cluster_from(snapshot, self._prefix)
+            self._keeper.saw(cluster)
+            self._post(ClusterSeen(cluster=cluster, began=clock.now(), is_linearizable=snapshot.is_linearizable))

@@ -115,9 +115,7 @@ class Lanes:
                 yield from drive(agent.site.parts.effects(action, context), runner.perform)
             except FAILURES as failure:
                 is_refusal = isinstance(failure, Refused | Void)
-                agent.post(
-                    event.ChainEnded(number=wanted.number, failed=action, is_refusal=is_refusal, detail=str(failure))
-                )
+                agent.post(event.ChainEnded(number=wanted.number, failed=action, is_refusal=is_refusal, detail=str(failure)))
                 return
         agent.post(event.ChainEnded(number=wanted.number))
 
