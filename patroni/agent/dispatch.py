@@ -232,8 +232,9 @@ class Dispatcher:
         self._parts.post(event.FilesSeen(files=files))
 
     def _reload(self, wanted: order.ReloadPostgres) -> None:
+        written = pg.WriteConfiguration(is_standby=wanted.is_standby, upstream=wanted.upstream, is_running=True)
         try:
-            self._parts.driver.perform(pg.WriteConfiguration(is_standby=wanted.is_standby, upstream=wanted.upstream), FILES_S)
+            self._parts.driver.perform(written, FILES_S)
             self._parts.driver.perform(pg.Reload(), FILES_S)
         except FAILURES as failure:
             logger.error("Postgres was not reloaded: %s", failure)

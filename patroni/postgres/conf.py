@@ -51,7 +51,8 @@ def write_configuration(server: Server, call: Call, request: WriteConfiguration)
         ):
             if lines and guc not in settings:
                 _write(server, os.path.join(config.conf_dir, name), _HEADER + "".join(f"{line}\n" for line in lines))
-        _set_signal(server, request.is_standby)
+        if not request.is_running:
+            _set_signal(server, request.is_standby)
     except OSError as error:
         raise PostgresError(f"cannot write {error.filename}: {error.strerror}") from error
 

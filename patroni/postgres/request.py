@@ -172,6 +172,7 @@ class WriteConfiguration(Request[None]):
 
     is_standby: bool
     upstream: Upstream | None = None
+    is_running: bool = False  # True: for a reload; the signal file stays, whatever has become of the server meanwhile
 
 
 @dataclass(frozen=True, slots=True)

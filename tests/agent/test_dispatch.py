@@ -321,6 +321,12 @@ def test_disarm_and_leave(rig: Rig) -> None:
 # --- looks
 
 
+def test_a_reload_is_none_of_a_start(full: Rig) -> None:
+    full.dispatcher.dispatch(order.ReloadPostgres(is_standby=False, upstream=None))
+    full.await_asked(pg.Reload)
+    assert pg.WriteConfiguration(is_standby=False, is_running=True) in full.postgres.asked
+
+
 def test_files_are_told_and_the_postmaster_is_watched(full: Rig) -> None:
     full.run(START)
     full.await_told(JobEnded)

@@ -96,6 +96,18 @@ def test_a_standby_is_pointed_elsewhere_by_reload(primary: Node, standby: Node, 
     assert third.monitoring().replication_state is None
 
 
+def test_a_reload_leaves_the_signal_file_alone(make_node: MakeNode, primary: Node) -> None:
+    """It may come late, between the configuration of a demoted server and its start: that would be one as primary."""
+    node = make_node("c")
+    node.do(pg.BaseBackup(primary.url))
+    node.do(pg.WriteConfiguration(is_standby=True))
+    node.do(pg.WriteConfiguration(is_standby=False, is_running=True))
+    assert node.files().has_recovery_signal
+    node.do(pg.WriteConfiguration(is_standby=False))
+    node.do(pg.WriteConfiguration(is_standby=True, is_running=True))
+    assert not node.files().has_recovery_signal
+
+
 def test_promotion_and_its_history(primary: Node, standby: Node) -> None:
     with pytest.raises(PostgresError, match="is no standby"):
         primary.do(pg.SignalPromote())
