@@ -14,6 +14,7 @@ import stat
 import struct
 import subprocess
 import sys
+from contextlib import suppress
 
 from patroni.decision.node import Process
 from patroni.postgres import conf, parameters, process
@@ -42,6 +43,7 @@ with open(f"/proc/{pid}/stat") as file:
     started = file.read().rpartition(")")[2].split()[19]
 os.write(report, f"{pid} {started}\n".encode())
 """
+_SOCKET_DIRECTORIES = "/tmp, /var/run/postgresql"  # of servers that nobody told where  # noqa: S108
 _LOOK_S = 0.02
 _PING_S = 1.0
 
@@ -67,12 +69,25 @@ def launch(server: Server, call: Call, request: Launch) -> int:
 
 
 def ignoring_stale_pid(server: Server) -> dict[str, str]:
-    """Return the environment in which a new server ignores the pid of a postmaster.pid that is left over.
+    """Return the environment in which a new server ignores the pid in a lock file that is left over.
 
     That process is dead, perhaps not reaped yet, or another one that got the number.
     """
     file = process.read_pid_file(server.data_dir)
-    return {"PG_GRANDPARENT_PID": str(abs(file.pid))} if file is not None else {}
+    pid = abs(file.pid) if file is not None else _socket_lock_pid(server)
+    return {"PG_GRANDPARENT_PID": str(pid)} if pid is not None else {}
+
+
+def _socket_lock_pid(server: Server) -> int | None:
+    """Return the pid in a lock file beside a socket, which single-user mode leaves; None: none of this data directory."""
+    written = parameters.wanted(server.config).get("unix_socket_directories", _SOCKET_DIRECTORIES)
+    for directory in filter(None, (name.strip() for name in written.split(","))):
+        path = os.path.join(server.data_dir, directory, f".s.PGSQL.{server.config.port}.lock")
+        with suppress(OSError, ValueError), open(path, encoding="utf-8", errors="replace") as file:
+            pid, owner = file.read(4096).split("\n")[:2]
+            if owner == server.data_dir:
+                return abs(int(pid))
+    return None
 
 
 def server_words(server: Server, call: Call) -> list[str]:

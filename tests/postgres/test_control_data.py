@@ -69,13 +69,16 @@ def test_a_crashed_server_recovers_in_single_user_mode(primary: Node) -> None:
     assert primary.sql("SELECT a FROM t") == [(1,)]
 
 
-def test_a_pid_that_was_not_reaped_yet_does_not_hinder_single_user_mode(make_node: MakeNode, template: Node) -> None:
+def test_a_pid_that_was_not_reaped_yet_hinders_no_start(make_node: MakeNode, template: Node) -> None:
     """A killed postmaster stays a zombie until somebody reaps it; or its number names a stranger by now."""
     node = make_node("a")
     node.copy_of(template)
     (node.data_dir / "postmaster.pid").write_text(f"{os.getppid()}\n{node.data_dir}\n")
+    socket_lock = node.directory / f".s.PGSQL.{node.config.port}.lock"
+    socket_lock.write_text(f"{os.getppid()}\n{node.data_dir}\n")
     node.do(pg.RunSingleUser())
     assert not (node.data_dir / "postmaster.pid").exists()
+    node.start(is_standby=False)
 
 
 def test_control_data_that_cannot_be_read_is_said(make_node: MakeNode, template: Node) -> None:
