@@ -99,7 +99,7 @@ class Dispatcher:
                 self._effects.do(lambda: self._run_chain(wanted))
             case order.StartJob(action=action):
                 self._cancel_job()
-                self._take_slot(action)
+                self._take_slot(action, is_forced=True)
             case order.CancelRunningJob():
                 self._cancel_job()
             case order.HurryJob():
@@ -151,9 +151,9 @@ class Dispatcher:
 
     # --- the job
 
-    def _take_slot(self, action: JobAction) -> None:
+    def _take_slot(self, action: JobAction, *, is_forced: bool = False) -> None:
         """Put a job into the slot; one that is being cancelled ends before it begins."""
-        self._slot.take(action, lambda: self._parts.post(event.JobBegan(action=action)))
+        self._slot.take(action, lambda: self._parts.post(event.JobBegan(action=action)), is_forced=is_forced)
 
     def _run_job(self, task: Occupant) -> None:
         """Carry out a job; the slot is free before its end is told, since the loop may order the next one at once."""

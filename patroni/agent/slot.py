@@ -36,11 +36,16 @@ class JobSlot:
         self._lock = threading.Lock()
         self._job: Occupant | None = None  # the last one taken, while it has not ended
 
-    def take(self, action: JobAction, begin: Callable[[], None]) -> None:
-        """Put a job into the slot, or raise Void if one is in it that nobody cancelled. begin: called before it starts."""
+    def take(self, action: JobAction, begin: Callable[[], None], *, is_forced: bool = False) -> None:
+        """Put a job into the slot, or raise Void if one is in it that nobody cancelled. begin: called before it starts.
+
+        is_forced: whatever is in the slot is cancelled, also what came there only now.
+        """
         job = Occupant(action)
         with self._lock:
-            if self._job is not None and not self._job.is_cancelled:
+            if self._job is not None and is_forced:
+                self._job.is_cancelled = True
+            elif self._job is not None and not self._job.is_cancelled:
                 raise Void(f"busy: {kind_of(self._job.action)[0]}")
             self._job = job
         begin()

@@ -254,6 +254,24 @@ def test_a_cancel_between_order_and_start_is_not_lost(rig: Rig) -> None:
     assert rig.postgres.was_asked(pg.BaseBackup) == 0
 
 
+def test_a_chains_job_that_slips_in_before_a_demotion_is_cancelled_too(rig: Rig) -> None:
+    """The demotion is ordered by the loop's thread: it is never refused."""
+    cancel = rig.postgres.cancel
+
+    def slip_in() -> None:
+        rig.run(START)
+        rig.await_told(ChainEnded, 2)
+        cancel()
+
+    rig.postgres.hold(pg.BaseBackup)
+    rig.run(CLONE)
+    rig.await_asked(pg.BaseBackup)
+    rig.postgres.cancel = slip_in  # type: ignore[method-assign]  # between the cancellation and the demotion
+    rig.dispatcher.dispatch(order.StartJob(epoch=1, action=DEMOTE))
+    assert rig.await_told(JobEnded, 3) == JobEnded(action=DEMOTE, is_ok=True)
+    assert rig.postgres.was_asked(pg.Launch) == 0
+
+
 def test_a_cancel_right_before_a_long_step_is_not_lost(rig: Rig) -> None:
     """The step is not under way yet when the driver is told to cancel."""
     rig.postgres.hooks[pg.BaseBackup] = lambda: rig.dispatcher.dispatch(order.CancelRunningJob())
