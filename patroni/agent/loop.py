@@ -194,14 +194,23 @@ class Loop:
         return view.node.is_in_recovery is True and view.node.role is not Role.PROMOTED and view.lease.proof is None
 
     def _is_against_leading(self, view: View, decision: Decision) -> bool:
-        """Whether renewals are withheld until power is given up; a graceful stop goes on with the lock proved."""
-        for action in decision.actions:
-            if isinstance(action, act.Demote):
-                self._is_giving_up = True
-                return action.kind is not DemoteKind.GRACEFUL
-            if isinstance(action, act.StopPostgres | act.ReleaseLock):
-                self._is_giving_up = True
-        if view.lease.proof is None or (view.node.job is None and view.chain is None and view.node.is_running_primary):
+        """Whether renewals are withheld until power is given up; a graceful stop goes on with the lock proved.
+
+        REST says 503 from the same turn on, until the lock is gone, or Postgres is primary and nothing speaks against it.
+        """
+        is_leading_on = view.node.job is None and view.chain is None and view.node.is_running_primary
+        if view.lease.proof is None or is_leading_on:
             self._is_giving_up = self._is_giving_up and view.is_stopping
+        wanted = _wanted(decision)
+        self._is_giving_up |= any(isinstance(action, act.Demote | act.StopPostgres | act.ReleaseLock) for action in wanted)
         running = self.observed.job.action if self.observed.job else None
-        return isinstance(running, act.Demote) and running.kind is not DemoteKind.GRACEFUL
+        demotions = [action for action in (*wanted, running) if isinstance(action, act.Demote)]
+        return bool(demotions) and demotions[0].kind is not DemoteKind.GRACEFUL
+
+
+def _wanted(decision: Decision) -> tuple[Action, ...]:
+    """Return what the decision asks for, also where it is held back because it was asked for just now (§7.5)."""
+    if decision.actions:
+        return decision.actions
+    known = (each.actions for each in decision.memory.repeated if each.because == decision.because)
+    return next(known, ())
