@@ -247,10 +247,10 @@ class LeaseKeeper:
         """The epoch of authority that runs now."""
         return self._state.epoch
 
-    def saw(self, cluster: Cluster) -> None:
-        """A view arrived: one newer than the lock that names another leader ends the lease at once (§1.7).
+    def saw(self, cluster: Cluster, now: Instant) -> None:
+        """A view arrived: one newer than the lock that names another leader ends lease and Postgres in this thread (§1.7).
 
-        A store without revisions tells nothing here: its proofs do.
+        The keeper's own thread may be waiting for the store. A store without revisions tells nothing here: its proofs do.
         """
         with self._changed:
             proof, seen = self._state.proof, cluster.revision
@@ -261,6 +261,7 @@ class LeaseKeeper:
                 return
             self._replace(replace(self._state, proof=None, is_refused=True, epoch=self._state.epoch + 1))
             self._fence.end()  # before the keeper's thread, which was just woken, looks at it
+        self._fence.step(now)
         self._tell("another node holds the lock")
 
     def begin_epoch(self) -> int:

@@ -120,5 +120,5 @@ class WatchThread:
         snapshot = self._watcher.next(WATCH_S)
         if snapshot is not None:
             cluster = cluster_from(snapshot, self._prefix)
-            self._keeper.saw(cluster)
+            self._keeper.saw(cluster, clock.now())
             self._post(ClusterSeen(cluster=cluster, began=clock.now(), is_linearizable=snapshot.is_linearizable))

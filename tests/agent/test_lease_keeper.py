@@ -266,7 +266,7 @@ def test_a_newer_view_that_names_another_leader_ends_the_lease_at_once() -> None
     bench = Bench()
     bench.leading()
     other = Leader(name="b", incarnation=Incarnation("lock 2"), token=Token("9"), revision=Revision(9))
-    bench.keeper.saw(Cluster(leader=other, revision=Revision(9)))
+    bench.keeper.saw(Cluster(leader=other, revision=Revision(9)), bench.now())
     bench.keeper.step(bench.now())
     assert bench.keeper.lease(bench.now()).is_refused and bench.done == ["quit"]
 
@@ -278,15 +278,24 @@ def test_the_keepers_thread_cannot_look_at_the_fence_between_a_refusing_view_and
     was_excluded: list[bool] = []
     bench.fence.end = lambda: was_excluded.append(bench.keeper._changed.locked())  # type: ignore[method-assign]  # a spy
     other = Leader(name="b", incarnation=Incarnation("lock 2"), token=Token("9"), revision=Revision(9))
-    bench.keeper.saw(Cluster(leader=other, revision=Revision(9)))
+    bench.keeper.saw(Cluster(leader=other, revision=Revision(9)), bench.now())
     assert was_excluded == [True]
+
+
+def test_a_view_ends_postgres_although_the_keepers_thread_waits_for_the_store() -> None:
+    bench = Bench()
+    bench.leading()
+    bench.renewal()  # under way: its thread takes no step before the answer
+    other = Leader(name="b", incarnation=Incarnation("lock 2"), token=Token("9"), revision=Revision(9))
+    bench.keeper.saw(Cluster(leader=other, revision=Revision(9)), bench.now())
+    assert bench.done == ["quit"]
 
 
 def test_an_older_view_that_names_another_leader_takes_nothing_away() -> None:
     bench = Bench()
     bench.leading()
     other = Leader(name="b", incarnation=Incarnation("lock 0"), token=Token("0"), revision=Revision(0))
-    bench.keeper.saw(Cluster(leader=other, revision=Revision(1)))
+    bench.keeper.saw(Cluster(leader=other, revision=Revision(1)), bench.now())
     assert bench.keeper.lease(bench.now()).is_held
 
 

@@ -238,6 +238,6 @@ class Agent:
             self.post(event.StoreSilent(detail="the stream broke"))
             return
         cluster = cluster_from(snapshot, PREFIX)
-        self.keeper.saw(cluster)
+        self.keeper.saw(cluster, self.now())
         self.poke_keeper()
         self.post(event.ClusterSeen(cluster=cluster, began=self.now(), is_linearizable=snapshot.is_linearizable))
