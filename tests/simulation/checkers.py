@@ -7,6 +7,7 @@ on again. So are locks that were ended by an act of the store's server or its op
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ THAW_S = 1.0  # a thawed agent has so long to wake up and fence
 RESUME_S = THAW_S + LONGEST_TRY_S  # a renewal that was under way at a suspend of the host holds the keeper up as well
 FACTS_S = 4.0  # what an election was judged on may be so old, and a little
 TOLERANCE_S = 0.002
+PATIENCE_S = 8.0  # after max(ttl, 10 s) those who were ahead and took no free key are ignored (safety_rules.md §9)
 REQUESTED_S = 60.0  # an operator's candidate may lag: he asked for it
 
 
@@ -62,6 +64,16 @@ class Tally:
     acknowledged: dict[int, tuple[Branch, int]] = field(default_factory=dict)  # by statement: branch, end of the record
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a node would have answered to a candidate."""
+
+    at_s: float
+    answers: bool  # it runs in recovery, its agent too
+    lsn: int
+    timeline: int
+
+
 class Checkers:
     """All checks of one schedule."""
 
@@ -71,7 +83,10 @@ class Checkers:
         self.notes: list[str] | None = None  # a trace for people; None: not wanted
         self._world = world
         self._checked: dict[str, Proof | None] = {}  # the keeper's proof that was looked at last, by node
+        self._given_up: dict[str, int] = {}  # the epoch in which the keeper was last seen without a lock, by node
         self._first: dict[tuple[str, Incarnation], float] = {}  # first acknowledgement under a lock
+        self._looks: dict[str, deque[_Look]] = {name: deque(maxlen=60) for name in world.nodes}
+        self._next_look_s = 0.0
         self._writable_since: dict[str, float] = {}
         self._orphaned_since: dict[str, float] = {}
         world.store.on_lock.append(self._lock_changed)
@@ -84,6 +99,9 @@ class Checkers:
 
     def after_step(self) -> None:
         """Check what must hold at every moment."""
+        if self._now_s >= self._next_look_s:
+            self._next_look_s = self._now_s + 0.5
+            self._look()
         for node in self._world.nodes.values():
             agent = node.agent
             if agent is not None:
@@ -99,9 +117,12 @@ class Checkers:
                     self._settle(node)
 
     def _check_lease(self, node: Node, agent: Agent, proof: Proof | None) -> None:
-        """The lease that the keeper shows never outlives the lock."""
+        """The lease that the keeper shows never outlives the lock, and no answer of an earlier epoch brings it back."""
         if proof is None:
+            self._given_up[node.name] = agent.keeper.epoch
             return
+        if self._given_up.pop(node.name, None) == agent.keeper.epoch:
+            self._found("1", node, "the keeper believes an answer of an earlier epoch")
         lock = self._world.store.lock_of(proof.incarnation)
         if lock is not None and lock.is_by_act:
             return
@@ -158,6 +179,7 @@ class Checkers:
         """From now on its Postgres is excused, if it can take writes or will."""
         node.is_orphaned = True
         self._checked.pop(node.name, None)
+        self._given_up.pop(node.name, None)
         self.note(node, "agent died")
 
     # --- invariant 1, the symptom
@@ -205,6 +227,7 @@ class Checkers:
         self._check_beside(node, lock)
         if self._now_s - self._world.faults.candidates.get(node.name, -1e9) > REQUESTED_S:
             self._check_position(node, data.branch, lock)
+            self._check_rivals(node, data.branch, lock)
             self._check_timeline(node, data.branch, lock)
 
     def _check_position(self, node: Node, branch: Branch, lock: Lock) -> None:
@@ -213,6 +236,26 @@ class Checkers:
         limit = self._world.plan.settings.maximum_lag_on_failover_bytes
         if published and branch.switch_lsn < min(published) - limit:
             self._found("3", node, f"promoted at {branch.switch_lsn}, published was {min(published)}, allowed lag {limit}")
+
+    def _check_rivals(self, node: Node, branch: Branch, lock: Lock) -> None:
+        """4: nobody is elected before a node that answered all the time and had more of the same history, or a newer one."""
+        if self._world.faults.may_hide or lock.free_s > PATIENCE_S:
+            return
+        mine = branch.parent.timeline if branch.parent is not None else branch.timeline
+        for other in self._world.nodes.values():
+            looks = [look for look in self._looks[other.name] if lock.taken_s - FACTS_S <= look.at_s <= lock.taken_s]
+            is_known = len(looks) > 2 and all(look.answers for look in looks)
+            if other is not node and is_known and looks[0].lsn > branch.switch_lsn and looks[0].timeline >= mine:
+                self._found("4", node, f"promoted at {branch.switch_lsn}, {other.name} answered and had {looks[0].lsn}")
+
+    def _look(self) -> None:
+        """Note once in a while what each node would answer in an election."""
+        for node in self._world.nodes.values():
+            postgres, agent = node.postgres, node.agent
+            answers = agent is not None and not node.is_frozen and postgres.is_accepting and postgres.is_in_recovery
+            answers = answers and agent is not None and agent.loop._memory.released_at_s is None
+            timeline = postgres.data.branch.timeline if postgres.data is not None else 0
+            self._looks[node.name].append(_Look(self._now_s, answers, postgres.position, timeline))
 
     def _check_timeline(self, node: Node, branch: Branch, lock: Lock) -> None:
         """4: with `check_timeline` the winner continues the newest published timeline."""
@@ -229,8 +272,8 @@ class Checkers:
             if other is node or agent is None or self._is_excused(other) or not other.postgres.is_writable:
                 continue
             since_s = self._writable_since.get(other.name, self._now_s)
-            is_heard = self._world.network.is_open_both(node.name, other.name) and not self._world.faults.has_cuts
-            if since_s < lock.began_s - FACTS_S and is_heard and agent.keeper.lease(agent.now()).is_held:
+            is_heard = not self._world.faults.may_hide
+            if since_s < lock.taken_s - FACTS_S and is_heard and agent.keeper.lease(agent.now()).is_held:
                 self._found("1", node, f"promoted beside {other.name}, which leads and answers")
 
     def turned(self, node: Node, turn: Turn) -> None:

@@ -86,8 +86,12 @@ class Clients:
         done = Signal()
         said: list[bool] = []
 
-        def answer(is_acknowledged: bool) -> None:  # noqa: FBT001  # the answer
-            self._engine.soon(self._place, lambda: (said.append(is_acknowledged), done.fire())[0], self._network.delay_s())
+        def answer(is_acknowledged: bool) -> None:
+            def arrive() -> None:
+                said.append(is_acknowledged)
+                done.fire()
+
+            self._engine.soon(self._place, arrive, self._network.delay_s())
 
         self._engine.soon(host, lambda: node.postgres.execute(statement, answer), self._network.delay_s())
         yield Wait(done, STATEMENT_S)
@@ -109,7 +113,7 @@ class Clients:
                     self._up = None
 
     def _asked(self, node: Target, agent: Agent, said: list[bool]) -> Callable[[], None]:
-        def tell(is_primary: bool) -> None:  # noqa: FBT001  # the answer
+        def tell(is_primary: bool) -> None:
             said.append(is_primary)
             if is_primary:
                 self.on_primary(node)

@@ -161,6 +161,7 @@ class Task(Generic[T]):
         self._acts = acts
         self._on_end = on_end
         self._turn = 0
+        self._is_running = False
         self._pending: BaseException | None = None
         self.wake(0)
 
@@ -174,7 +175,7 @@ class Task(Generic[T]):
         if not self.is_over:
             self.is_over = True
             self._turn += 1
-            if not self._acts.gi_running:
+            if not self._is_running:
                 self._acts.close()
 
     def interrupt(self, error: BaseException) -> None:
@@ -183,20 +184,24 @@ class Task(Generic[T]):
             self._pending = error
             self.wake(self._turn)
 
-    def _resume(self, turn: int, value: bool) -> None:  # noqa: FBT001  # the answer of a wait
+    def _resume(self, turn: int, value: bool) -> None:  # the answer of a wait
         if turn != self._turn or self.is_over:
             return
         self._turn += 1
         error, self._pending = self._pending, None
+        self._is_running = True
         try:
             wanted = self._acts.send(value if self._turn > 1 else None) if error is None else self._acts.throw(error)
         except StopIteration as end:
             self._end(end.value)
             return
+        finally:
+            self._is_running = False
         self._wait(wanted)
 
     def _wait(self, wanted: float | Wait) -> None:
         if self.is_over:
+            self._acts.close()
             return
         turn, engine = self._turn, self.place.engine
         if isinstance(wanted, Wait):

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from patroni.dcs.codec import failover_value
 from patroni.dcs.store import Write
 from patroni.decision.cluster import FailoverRequest
-from patroni.dcs.codec import failover_value
 from tests.simulation.agent_model import Agent
 from tests.simulation.checkers import RESUME_S, THAW_S
 from tests.simulation.engine import Call, Place
 from tests.simulation.host import Host, Weather
 from tests.simulation.node import Node
-from tests.simulation.plan import CUTS, FAULTS_END_S, Fault, Kind
+from tests.simulation.plan import FAULTS_END_S, HIDING, Fault, Kind
 from tests.simulation.postgres_model import Speed
 from tests.simulation.store_link import Trouble
 from tests.simulation.store_model import NAME as STORE
@@ -41,7 +41,7 @@ class Faults:
     def __init__(self, world: World, chance: random.Random) -> None:
         self.is_over = False
         self.candidates: dict[str, float] = {}  # whom an operator asked for, and when
-        self.has_cuts = any(fault.kind in CUTS for fault in world.plan.faults)
+        self.may_hide = any(fault.kind in HIDING for fault in world.plan.faults)  # a node from others that run well
         self._world = world
         self._chance = chance
         self._place = Place(world.engine, OPERATOR)
@@ -68,6 +68,7 @@ class Faults:
             Kind.STORE_DEPOSED: self._depose,
             Kind.STORE_RESTORE: self._restore,
             Kind.SESSION_END: lambda fault, _: world.store.end_session(fault.chance),
+            Kind.LOCK_DELETE: lambda _, __: world.store.delete_lock(),
             Kind.SLEW: self._slew,
             Kind.SLOW_POSTGRES: self._slow_postgres,
             Kind.SLOW_NETWORK: self._slow_network,
@@ -297,8 +298,10 @@ class Faults:
         request = FailoverRequest(leader=None if is_manual else leader.name, candidate=candidate)
         if candidate is not None:
             self.candidates[candidate] = world.engine.now_s
-        write = Write(f"{PREFIX}failover", failover_value(request))
-        world.engine.soon(world.store.place, lambda: world.store.apply(write, OPERATOR) and None)
+        world.engine.soon(world.store.place, lambda: self._ask(request))
+
+    def _ask(self, request: FailoverRequest) -> None:
+        self._world.store.apply(Write(f"{PREFIX}failover", failover_value(request)), OPERATOR)
 
     # --- traps
 

@@ -14,6 +14,9 @@ from patroni.decision.settings import Settings
 
 QUIET_S = 12.0  # before the first fault
 FAULTS_END_S = 90.0
+TTLS = (5.0, 6.0, 10.0, 10.0, 15.0, 20.0, 30.0)
+SHORT_TTLS = (5.0, 6.0, 10.0)
+FASTEST = 1.08  # of the store's clock (safety_rules.md §3)
 LENGTH_S = 120.0  # at least; longer until the cluster has converged, or the bound is over
 
 
@@ -38,6 +41,7 @@ class Kind(StrEnum):
     STORE_DEPOSED = "a deposed leader of the store answers"
     STORE_RESTORE = "restore the store from a copy"
     SESSION_END = "the store ends a session"
+    LOCK_DELETE = "an operator deletes the leader key"
     SLEW = "slew a clock"
     SLOW_POSTGRES = "Postgres starts, stops and promotes slowly"
     SLOW_NETWORK = "a slow network"
@@ -72,8 +76,9 @@ WEIGHTS = {
     Kind.TRAP_KILL: 3,
     Kind.TRAP_CRASH: 1,
 }
-BY_ACT = (Kind.STORE_RESTORE, Kind.SESSION_END)  # in schedules of their own, without cuts between nodes
+BY_ACT = (Kind.STORE_RESTORE, Kind.SESSION_END, Kind.LOCK_DELETE)  # in schedules of their own, without cuts between nodes
 CUTS = (Kind.ISOLATE, Kind.CUT_PEER, Kind.CUT_PEER_ONE_WAY)
+HIDING = (*CUTS, Kind.SLOW_NETWORK)  # a node that runs may not be heard
 STEPS = ("chain", "job", "keeper", "fence", "turn")
 
 
@@ -112,30 +117,30 @@ class Plan:
 
 
 def plan_of(seed: int, focus: Sequence[Kind] = ()) -> Plan:
-    """Return the plan of a seed. focus: nothing but these kinds, often; empty: a swarm."""
+    """Return the plan of a seed. focus: nothing but these kinds, often, on the worst clocks; empty: a swarm."""
     chance = random.Random(seed)
     names = ("a", "b", "c") if chance.random() < 0.85 else ("a", "b", "c", "d")
-    settings = _settings(chance)
+    settings = _settings(chance, SHORT_TTLS if focus else TTLS)
     kinds = list(focus) or _kinds(chance)
-    number = chance.randint(4, 10)
+    number = chance.randint(8, 14) if focus else chance.randint(4, 10)
     faults = sorted((_fault(chance, kinds, names, settings) for _ in range(number)), key=lambda fault: fault.at_s)
     is_drifting = chance.random() < 0.5
     return Plan(
         seed=seed,
         names=names,
         settings=settings,
-        is_plain_store=chance.random() < 0.25,
+        is_plain_store=not focus and chance.random() < 0.25,
         is_sync=chance.random() < 0.25,
         is_new=chance.random() < 0.15,
-        store_rate=chance.choice((1.0, 1.08, chance.uniform(0.5, 1.08))),
-        boot_rates=tuple(chance.uniform(0.92, 1.08) if is_drifting else 1.0 for _ in names),
+        store_rate=FASTEST if focus else chance.choice((1.0, FASTEST, chance.uniform(0.5, FASTEST))),
+        boot_rates=tuple(0.92 if focus else chance.uniform(0.92, 1.08) if is_drifting else 1.0 for _ in names),
         replay_lag_s=chance.choice((0.0, 0.0, 0.0, chance.uniform(0.01, 2.0))),
         faults=tuple(faults),
     )
 
 
-def _settings(chance: random.Random) -> Settings:
-    ttl_s = chance.choice((5.0, 6.0, 10.0, 10.0, 15.0, 20.0, 30.0))
+def _settings(chance: random.Random, ttls_s: Sequence[float]) -> Settings:
+    ttl_s = chance.choice(ttls_s)
     loop_wait_s = max(1.0, ttl_s / chance.choice((3, 5)))
     return Settings(
         ttl_s=ttl_s,

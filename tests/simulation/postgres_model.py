@@ -187,7 +187,7 @@ class Postgres:
 
     # --- statements
 
-    def execute(self, statement: Statement, answer: Callable[[bool], None]) -> None:  # noqa: FBT001  # acknowledged or not
+    def execute(self, statement: Statement, answer: Callable[[bool], None]) -> None:  # acknowledged or not
         """Work on a client's statement; `answer` is called when it was acknowledged or refused, never if it is cut off."""
         if not self.is_accepting or self.is_in_recovery:
             answer(False)

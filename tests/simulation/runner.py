@@ -55,7 +55,7 @@ def run_plan(plan: Plan, parts: Parts = REAL, *, is_verbose: bool = False) -> Re
         world.start()
         world.run_until(FAULTS_END_S)
         converged_s = _converge(world)
-    except Exception:  # whatever the code under test raises is a finding of this seed
+    except Exception:  # noqa: BLE001  # whatever the code under test raises is a finding of this seed
         world.checkers.fail("none", traceback.format_exc())
     return _report(world, converged_s)
 
@@ -128,16 +128,23 @@ class Summary:
         reports = self.reports
         outages = [outage for report in reports for outage in report.outages_s]
         converged = [report.converged_s for report in reports if not report.violations]
-        yield f"schedules                     {len(reports)}, {sum(report.simulated_s for report in reports):.0f} s simulated"
-        yield f"events                        {sum(report.events for report in reports)}"
-        yield f"promotions                    {sum(report.promotions for report in reports)}"
+        yield _line("schedules", f"{len(reports)}, {sum(report.simulated_s for report in reports):.0f} s simulated")
+        yield _line("events", sum(report.events for report in reports))
+        yield _line("promotions", sum(report.promotions for report in reports))
         if outages:
-            yield f"without a writable leader     median {median(outages):.1f} s, max {max(outages):.1f} s, {len(outages)} times"
+            yield _line(
+                "without a writable leader", f"median {median(outages):.1f} s, max {max(outages):.1f} s, {len(outages)} times"
+            )
         if converged:
-            yield f"well after the last fault     median {median(converged):.1f} s, max {max(converged):.1f} s"
-        yield f"lost by asynchronous failover {sum(report.lost for report in reports)} statements"
-        yield f"by dead or frozen agents      {sum(report.excused for report in reports)} statements (not failed)"
-        yield f"after an act of the store     {sum(report.by_act for report in reports)} statements (not failed)"
-        yield f"orphaned primary writable     max {max((report.orphaned_s for report in reports), default=0.0):.1f} s beside a new agent"
-        yield f"left on a twin timeline       {sum(report.has_twins for report in reports)} schedules (not failed)"
-        yield f"failed                        {sum(1 for report in reports if report.violations)}"
+            yield _line("well after the last fault", f"median {median(converged):.1f} s, max {max(converged):.1f} s")
+        yield _line("lost by asynchronous failover", f"{sum(report.lost for report in reports)} statements")
+        yield _line("by dead or frozen agents", f"{sum(report.excused for report in reports)} statements (not failed)")
+        yield _line("after an act of the store", f"{sum(report.by_act for report in reports)} statements (not failed)")
+        orphaned_s = max((report.orphaned_s for report in reports), default=0.0)
+        yield _line("orphaned primary writable", f"max {orphaned_s:.1f} s beside a new agent")
+        yield _line("left on a twin timeline", f"{sum(report.has_twins for report in reports)} schedules (not failed)")
+        yield _line("failed", sum(1 for report in reports if report.violations))
+
+
+def _line(what: str, value: object) -> str:
+    return f"{what:<30}{value}"

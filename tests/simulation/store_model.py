@@ -15,6 +15,7 @@ from typing import Any
 from patroni.dcs.memory import MemoryState
 from patroni.dcs.store import (
     DcsUnavailable,
+    Delete,
     EndSession,
     Entry,
     ProveLock,
@@ -26,7 +27,7 @@ from patroni.dcs.store import (
     Snapshot,
     Write,
 )
-from patroni.decision.cluster import Incarnation
+from patroni.decision.cluster import Incarnation, Token
 from patroni.decision.request import Request
 from tests.simulation.engine import Engine, Place
 from tests.simulation.host import Host
@@ -50,6 +51,8 @@ class Lock:
     name: str
     incarnation: Incarnation
     began_s: float
+    taken_s: float  # when it was created, or adopted last
+    free_s: float  # for how long nobody had held one before
     gone_s: float | None = None  # None: it stands
     is_by_act: bool = False  # ended by an act of the server or of an operator, which no deadline foresees
     gone_by: str = ""  # who deleted it: a host; empty: it expired
@@ -68,6 +71,7 @@ class StoreServer:
         self._values: dict[str, list[tuple[float, str]]] = {STATUS: [], HISTORY: []}  # what these keys held, and since when
         self.on_change: list[Callable[[], None]] = []
         self.on_lock: list[Callable[[Lock, str], None]] = []  # the lock began, or is gone; and which host did it
+        self._lock_token: Token | None = None
         self._rate = rate
         self._clock = (0.0, 0.0)  # true time, own time
         self._is_standing = False
@@ -219,6 +223,11 @@ class StoreServer:
             self._excuse()
             self.apply(EndSession(sessions[index % len(sessions)]), NAME)
 
+    def delete_lock(self) -> None:
+        """An operator deletes the leader key."""
+        self._excuse()
+        self.apply(Delete(LEADER), NAME)
+
     def back_up(self) -> None:
         """Keep a copy of this moment."""
         self._backups.append(self.state.copy())
@@ -254,10 +263,15 @@ class StoreServer:
                 tell(lock, sender)
             lock = None
         if lock is None and entry is not None:
-            lock = Lock(name=entry.value, incarnation=entry.incarnation, began_s=self.engine.now_s)
+            now_s = self.engine.now_s
+            free_s = now_s - (self.locks[-1].gone_s or now_s) if self.locks else 0.0
+            lock = Lock(name=entry.value, incarnation=entry.incarnation, began_s=now_s, taken_s=now_s, free_s=free_s)
             self.locks.append(lock)
             for tell in self.on_lock:
                 tell(lock, sender)
+        if entry is not None and entry.token != self._lock_token:
+            self._lock_token = entry.token
+            self.locks[-1].taken_s = self.engine.now_s
         for key, values in self._values.items():
             known = self._entries().get(key)
             if known is not None and (not values or values[-1][1] != known.value):

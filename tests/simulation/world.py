@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass
 
 from patroni.agent.event import Signalled
 from patroni.agent.loop import Turn
 from patroni.dcs.store import Create, Write
 from patroni.decision.node import ClusterState
 from patroni.decision.request import Request
-from patroni.postgres.request import RemoveDataDirectory
 from tests.simulation.agent_model import CONFIGURATION, Agent, Site
 from tests.simulation.checkers import Checkers
 from tests.simulation.clients import Clients
 from tests.simulation.driver import Driver
-from tests.simulation.engine import Engine, Place
+from tests.simulation.engine import Engine
 from tests.simulation.faults import Faults
 from tests.simulation.host import Host, Network
 from tests.simulation.lanes import Lanes
@@ -59,7 +57,7 @@ class World:
         postgres = Postgres(self.engine, self.network, name, self._part())
         postgres.is_sync = self.plan.is_sync
         postgres.speed.replay_lag_s = self.plan.replay_lag_s
-        driver = Driver(postgres, lambda who, how: self.checkers.discarded(who, how))
+        driver = Driver(postgres, lambda who, how: self.checkers.discarded(who, how))  # noqa: PLW0108  # they are made later
         return Node(name=name, postgres=postgres, driver=driver, boot_rate=boot_rate)
 
     # --- from the beginning to the end
@@ -174,11 +172,3 @@ class World:
             self.checkers.note(node, f"agent left with status {status}")
             self.checkers.agent_died(node)
             self.faults.left(node)
-
-
-def place_of(node: Node) -> Place | None:
-    """Return the place of a node's agent; None: none lives."""
-    return node.agent.place if node.agent is not None else None
-
-
-REMOVAL = RemoveDataDirectory.__name__
