@@ -17,7 +17,6 @@ from patroni.decision.rule import act
 from patroni.decision.view import Answer, Asked, Decision, Memory, View
 
 FACTS_S = 3.0
-JUST_NOW_S = 1.0  # so old the answers may be that say that nobody is fit
 LONGEST_ASKING_S = 5.0  # a race waits so long for answers: twice the limit of a question, and a little
 
 
@@ -103,7 +102,7 @@ def failover_possible(view: View, *, beyond_lsn: Lsn | None = None, except_candi
     beyond_lsn: a shutdown checkpoint that a good one must have received, its record included: the position is beyond its
     beginning. (The reference is content with the beginning itself; a stop that is then cut short would leave the last
     record on the old leader alone, as diverged history.) None: not behind the last published position by more than allowed.
-    "Nobody" is not said by answers of some time ago: just after a promotion they tell of the timeline before.
+    "Nobody" is not said of a request by answers older than it: just after a promotion they tell of the timeline before.
     """
     consulted = consult(view, _names(view, except_candidate))
     good = tuple(name for name, answer in consulted.answers.items() if _is_good(view, answer, beyond_lsn))
@@ -111,8 +110,11 @@ def failover_possible(view: View, *, beyond_lsn: Lsn | None = None, except_candi
 
 
 def _afresh(view: View, consulted: Consulted) -> Consulted:
-    """Ask again whose answer is not of just now, unless a race has waited long enough."""
-    old = tuple(name for name, answer in consulted.answers.items() if answer.age_s > JUST_NOW_S)
+    """Ask again who answered before the request was seen, unless a race has waited long enough."""
+    since_s = view.memory.request_since_s
+    old = tuple(
+        name for name, answer in consulted.answers.items() if since_s is not None and view.now_s - answer.age_s < since_s
+    )
     if not old or _has_waited(view):
         return consulted
     return replace(consulted, to_ask=tuple(sorted({*consulted.to_ask, *old})), is_complete=False)

@@ -28,7 +28,20 @@ BOOTSTRAPPING = (
 def noticed(view: View) -> Memory:
     """Return the memory with what this view shows."""
     memory = view.memory
-    for notice in (_leader, _free_key, _slots, _own_bootstrap, _abandoned, _life, _position, _won, _lock, _joined, _history):
+    for notice in (
+        _leader,
+        _free_key,
+        _request,
+        _slots,
+        _own_bootstrap,
+        _abandoned,
+        _life,
+        _position,
+        _won,
+        _lock,
+        _joined,
+        _history,
+    ):
         memory = notice(view, memory)
     return settled(view, memory)
 
@@ -57,6 +70,14 @@ def _free_key(view: View, memory: Memory) -> Memory:
     since_s = view.now_s if memory.key_free_since_s is None else memory.key_free_since_s
     ahead = {**dict.fromkeys(sorted(rivals), view.now_s), **memory.rival_since_s}
     return replace(memory, key_free_since_s=since_s, rival_since_s=ahead)
+
+
+def _request(view: View, memory: Memory) -> Memory:
+    """Remember since when a switchover or failover is asked for."""
+    request = view.cluster.failover if view.cluster else None
+    if request == memory.request:
+        return memory
+    return replace(memory, request=request, request_since_s=None if request is None else view.now_s)
 
 
 def _slots(view: View, memory: Memory) -> Memory:

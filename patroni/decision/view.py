@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import Enum
 
 from patroni.decision.actions import Action
-from patroni.decision.cluster import Cluster, HistoryRow, Incarnation, Lsn, Member, Timeline
+from patroni.decision.cluster import Cluster, FailoverRequest, HistoryRow, Incarnation, Lsn, Member, Timeline
 from patroni.decision.lease import Lease
 from patroni.decision.node import Node, Upstream
 from patroni.decision.reasons import Code, Reason
@@ -121,6 +121,8 @@ class Memory:
     key_free_since_s: float | None = None  # since when the leader key is seen free, without a gap
     asking_since_s: float | None = None  # since when the race waits for answers of peers
     rival_since_s: Mapping[str, float] = field(default_factory=dict)  # peers that could have taken the free key, by name
+    request: FailoverRequest | None = None  # a switchover or failover that is asked for
+    request_since_s: float | None = None  # since when it is seen
     abandoned_since_s: float | None = None  # since when nobody is seen to pursue a claim to make the cluster
     slot_seen_at_s: Mapping[str, float] = field(default_factory=dict)  # when a member of that slot was last seen, by slot name
     # Of the lock

@@ -27,6 +27,7 @@ from tests.decision.builders import (
     Case,
     a_cluster,
     a_leader,
+    a_memory,
     a_primary,
     a_request,
     an_answer,
@@ -37,8 +38,10 @@ from tests.decision.builders import (
 )
 
 
-def asked(request: FailoverRequest, **changes: Any) -> View:
-    return a_leader(cluster=a_cluster("a", failover=request, failover_token=FAILOVER), **changes)
+def asked(request: FailoverRequest, seen_s: float = 3.0, **changes: Any) -> View:
+    """Return the view of a leader who was asked; seen_s: how long ago the request was seen first."""
+    memory = a_memory(healthy_leader="a", status_at_s=NOW_S - 1, request=request, request_since_s=NOW_S - seen_s)
+    return a_leader(cluster=a_cluster("a", failover=request, failover_token=FAILOVER), **{"memory": memory, **changes})
 
 
 GRACEFUL = Demote(DemoteKind.GRACEFUL, "switchover")
@@ -119,13 +122,13 @@ CASES = [
     ),
     case(
         "b stayed on the timeline before",
-        asked(a_request("b", "a"), node=a_primary(timeline=Timeline(2)), peers={"b": an_answer(age_s=1.0)}),
+        asked(a_request("b", "a"), seen_s=1.0, node=a_primary(timeline=Timeline(2)), peers={"b": an_answer(age_s=0.9)}),
         Code.SWITCHOVER_CLEARED,
         CLEAR,
     ),
     case(
-        "it said so some time ago",
-        asked(a_request("b", "a"), node=a_primary(timeline=Timeline(2)), peers={"b": an_answer(age_s=1.1)}),
+        "it said so before it was asked for",
+        asked(a_request("b", "a"), seen_s=1.0, node=a_primary(timeline=Timeline(2)), peers={"b": an_answer(age_s=1.1)}),
         Code.SWITCHOVER_ASKING,
         AskPeers(("b",)),
     ),
