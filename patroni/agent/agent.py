@@ -143,14 +143,10 @@ class Agent:
         while self._status is None:
             events = self._arrived(max(0.0, wake_at_s - clock.now().boot_s))
             try:
-                turn = self._turn(events)
+                wake_at_s = self._turn(events, dispatcher)
             except Exception:  # the loop's outermost frame: the lease is not renewed by a loop that cannot decide
                 logger.exception("a turn failed")
                 wake_at_s = clock.now().boot_s + 1.0
-                continue
-            wake_at_s = turn.wake_at_s
-            for wanted in turn.orders:
-                dispatcher.dispatch(wanted)
 
     def _arrived(self, wait_s: float) -> list[Event]:
         """Wait for the first event at most so long, then take all that is there."""
@@ -162,12 +158,17 @@ class Agent:
         except Empty:
             return events
 
-    def _turn(self, events: list[Event]) -> Turn:
+    def _turn(self, events: list[Event], dispatcher: Dispatcher) -> float:
+        """Take one turn; return when the next is due. REST hears of it before it has an effect; settings come last, so that
+        a fault in them costs no order.
+        """
         turn = self._loop.turn(clock.now(), clock.wall(), events)
-        extra = self._reconfigured(turn.view, events)
-        turn = replace(turn, orders=(*turn.orders, *extra))
         self._answers.publish(self._snapshot(turn), is_giving_up=turn.is_giving_up)
-        return turn
+        for wanted in turn.orders:
+            dispatcher.dispatch(wanted)
+        for wanted in self._reconfigured(turn.view, events):
+            dispatcher.dispatch(wanted)
+        return turn.wake_at_s
 
     def _reconfigured(self, view: View, events: list[Event]) -> list[Order]:
         """Take over changed settings; return the orders that make Postgres and the cache follow."""
