@@ -37,6 +37,7 @@ def noticed(view: View) -> Memory:
         _abandoned,
         _life,
         _position,
+        _stream,
         _won,
         _lock,
         _joined,
@@ -131,6 +132,11 @@ def _position(view: View, memory: Memory) -> Memory:
     if lsn is None or lsn == last:
         return memory
     return replace(memory, last_lsn=lsn, moved_at_s=None if last is None else view.now_s)
+
+
+def _stream(view: View, memory: Memory) -> Memory:
+    """Remember when the standby streamed last: a stream that was cut is tried again at once (`standby.restream`)."""
+    return replace(memory, followed_at_s=view.now_s) if view.node.replication_state == "streaming" else memory
 
 
 def _won(view: View, memory: Memory) -> Memory:

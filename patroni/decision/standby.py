@@ -66,16 +66,13 @@ def follow(view: View) -> Decision | None:
 
 
 def restream(view: View) -> Decision | None:
-    """Make a standby that was turned to a new leader and does not stream yet try again now.
+    """Make a standby that was turned to a new leader, or whose stream was cut, try again now.
 
-    A leader makes its slots after its promotion; Postgres, refused once, would wait `wal_retrieve_retry_interval` (5 s).
+    Postgres, refused once, would wait `wal_retrieve_retry_interval` (5 s): a leader makes its slots with its promotion, and a
+    crashed one is back sooner. Commits that wait for a standby wait for this.
     """
-    since_s, wanted = view.memory.followed_at_s, target(view)
-    if since_s is None or view.now_s - since_s > RESTREAM_WITHIN_S or view.node.is_in_recovery is not True:
-        return None
-    if view.node.replication_state == "streaming" or wanted is None or wanted.upstream is None:
-        return None
-    return act(view, _ok(view), Follow(wanted.upstream), within_s=RESTREAM_LOOK_S)
+    again = _again(view)
+    return act(view, _ok(view), *again, within_s=RESTREAM_LOOK_S) if again else None
 
 
 def keep_slots(view: View) -> Decision | None:
@@ -92,7 +89,8 @@ def ask_ahead(view: View) -> Decision | None:
         return None
     names = may_be_asked(view, view.cluster.members.values())
     old = tuple(name for name in names if _must_be_asked(view, name))
-    return act(view, _ok(view), *((question(view, old),) if old else ()), within_s=ASK_AGAIN_S)
+    asking, again = (question(view, old),) if old else (), _again(view)
+    return act(view, _ok(view), *asking, *again, within_s=RESTREAM_LOOK_S if again else ASK_AGAIN_S)
 
 
 def follower_ok(view: View) -> Decision | None:
@@ -103,6 +101,16 @@ def follower_ok(view: View) -> Decision | None:
 def no_action(view: View) -> Decision:
     """Say that there is nothing to do (F5)."""
     return act(view, because(Code.NO_ACTION, name=view.node.name))
+
+
+def _again(view: View) -> tuple[Follow, ...]:
+    """Return what makes the standby connect again; empty: it streams, or ended doing so too long ago."""
+    since_s, wanted = view.memory.followed_at_s, target(view)
+    if since_s is None or view.now_s - since_s > RESTREAM_WITHIN_S or view.node.is_in_recovery is not True:
+        return ()
+    if view.node.replication_state == "streaming" or wanted is None or wanted.upstream is None:
+        return ()
+    return (Follow(wanted.upstream),)
 
 
 def _ok(view: View) -> Reason:

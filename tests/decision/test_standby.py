@@ -94,6 +94,19 @@ CASES = [
         a_view(a_standby(replication_state=None), memory=a_memory(followed_at_s=NOW_S - 10.1)),
         Code.FOLLOWER_OK,
     ),
+    case(
+        "its stream was cut just now: ask ahead, and try again",
+        a_view(a_standby(replication_state=None), is_leader_silent=True, memory=a_memory(followed_at_s=NOW_S - 10.0)),
+        Code.FOLLOWER_OK,
+        AskPeers(("b", "c")),
+        Follow(upstream("b")),
+    ),
+    case(
+        "a longer time ago: ask ahead",
+        a_view(a_standby(replication_state=None), is_leader_silent=True, memory=a_memory(followed_at_s=NOW_S - 10.1)),
+        Code.FOLLOWER_OK,
+        AskPeers(("b", "c")),
+    ),
     case("just turned to it and streaming", a_view(memory=a_memory(followed_at_s=NOW_S)), Code.FOLLOWER_OK),
     case(
         "just told to stream from nobody",
@@ -180,3 +193,9 @@ def test_address_of(given: str | None, then: tuple[str, int] | None) -> None:
 )
 def test_slot_name(given: str, then: str) -> None:
     assert slot_name(given) == then
+
+
+@pytest.mark.parametrize(("state", "noted_s"), [("streaming", NOW_S), (None, NOW_S - 3.0)])
+def test_the_last_moment_of_streaming_is_remembered(state: str | None, noted_s: float) -> None:
+    given = a_view(a_standby(replication_state=state), memory=a_memory(followed_at_s=NOW_S - 3.0))
+    assert decide(given).memory.followed_at_s == noted_s
