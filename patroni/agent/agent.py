@@ -163,7 +163,7 @@ class Agent:
         a fault in them costs no order.
         """
         turn = self._loop.turn(clock.now(), clock.wall(), events)
-        self._answers.publish(self._snapshot(turn), is_giving_up=turn.is_giving_up)
+        self._answers.publish(self._snapshot(turn), is_giving_up=turn.is_giving_up, has_led=turn.has_led)
         for wanted in turn.orders:
             dispatcher.dispatch(wanted)
         for wanted in self._reconfigured(turn.view, events):

@@ -43,15 +43,16 @@ class Answers:
         self._parts = parts
         self._snapshot = first
         self._is_giving_up = False
+        self._has_led = False
         self._changed = threading.Condition()
         self._seen = 0  # views that have arrived
         self._askers = Lane("ask", 4)
 
     # --- the loop's side
 
-    def publish(self, snapshot: Snapshot, *, is_giving_up: bool) -> None:
-        """Replace what handlers read."""
-        self._is_giving_up = is_giving_up
+    def publish(self, snapshot: Snapshot, *, is_giving_up: bool, has_led: bool) -> None:
+        """Replace what handlers read. Both flags: as in `loop.Turn`."""
+        self._is_giving_up, self._has_led = is_giving_up, has_led
         is_new = snapshot.cluster is not self._snapshot.cluster
         self._snapshot = snapshot
         if is_new:
@@ -66,10 +67,14 @@ class Answers:
         return self._snapshot
 
     def authority(self, now: Instant) -> Authority:
-        """Return whether this node may act as leader at this very moment."""
+        """Return whether this node may act as leader at this very moment.
+
+        A primary that this agent found running, and whose lock it has not adopted yet, is no deposed one: if peers counted it
+        as absent they would promote another beside it (contract/ha_behaviour.md §2.12 K6, rest_api.md §8.5).
+        """
         if self._parts.keeper.lease(now).is_held:
             return Authority.OVER if self._is_giving_up else Authority.HELD
-        return Authority.OVER if self._snapshot.node.is_running_primary else Authority.NONE
+        return Authority.OVER if self._has_led and self._snapshot.node.is_running_primary else Authority.NONE
 
     def probe(self) -> Monitoring | None:
         """Run the monitoring query for health checks."""

@@ -56,6 +56,7 @@ class Turn:
     orders: tuple[Order, ...]
     wake_at_s: float  # CLOCK_BOOTTIME
     is_giving_up: bool  # REST answers 503 from here on, whatever the lease says
+    has_led: bool  # the lock was ours in this life of Postgres; of a primary that we found running nobody can say so
 
 
 class Loop:
@@ -75,6 +76,7 @@ class Loop:
         self._chance = chance
         self._memory = Memory()
         self._is_giving_up = False
+        self._has_led = False
         self._chains = 0
         self.observed = Observed(name=name, started=now)
         self.journal = Journal()
@@ -97,6 +99,8 @@ class Loop:
         self._memory = decision.memory
         self.journal.note(view, decision)
         is_against = self._is_against_leading(view, decision)
+        has_ended = view.node.process is Process.DOWN or view.node.is_in_recovery is True
+        self._has_led = view.lease.is_held or (self._has_led and not has_ended)
         self._keeper.turned(is_against_leading=is_against)
         self._keeper.set_ttl(settings.ttl_s)
         disarm = (order.DisarmFence(),) if self._may_disarm(view) else ()
@@ -108,6 +112,7 @@ class Loop:
             orders=tuple(orders),
             wake_at_s=max(wake_at_s, now.boot_s + 0.001),
             is_giving_up=self._is_giving_up,
+            has_led=self._has_led,
         )
 
     # --- from the decision to orders

@@ -19,6 +19,7 @@ from patroni.agent.event import (
     Noted,
     Payload,
     PeerSeen,
+    PostmasterExited,
     Signalled,
     TurnWanted,
 )
@@ -45,6 +46,7 @@ from patroni.decision.view import GuardState, Silent
 from patroni.fence.client import InProcessFence
 from tests.agent.builders import (
     LOCK,
+    PID,
     SESSION,
     TTL_S,
     WALL,
@@ -341,6 +343,17 @@ def test_a_refusal_is_answered_in_the_next_turn_and_the_guard_has_acted_before()
     bench.keeper.refused(renewal, Refusal.NOT_OURS, "", at(bench.now_s))
     turn = bench.turn(TurnWanted())
     assert job_of(turn) == Demote(DemoteKind.IMMEDIATE_NOLOCK)
+
+
+@pytest.mark.parametrize("seen", [DOWN, files_seen(Process.ORPHANS)], ids=["down", "orphans"])
+def test_whether_the_lock_was_ours_in_this_life_of_postgres(seen: Payload) -> None:
+    bench = Bench()
+    assert not bench.turn(files_seen(), primary_seen()).has_led, "a primary that was found running"
+    bench.led()
+    bench.keeper.begin_drop()
+    assert bench.turn(TurnWanted()).has_led
+    assert bench.turn(PostmasterExited(pid=PID)).has_led, "who lives is not known yet"
+    assert bench.turn(seen).has_led is (seen is not DOWN)
 
 
 # --- renewals belong to turns

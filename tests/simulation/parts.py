@@ -21,7 +21,7 @@ def live_authority(keeper: LeaseKeeper, published: Turn | None, now: Instant) ->
     """Return what REST says of leadership at this very moment, as `agent/answers.py` does."""
     if keeper.lease(now).is_held:
         return Authority.OVER if published is not None and published.is_giving_up else Authority.HELD
-    is_primary = published is not None and published.view.node.is_running_primary
+    is_primary = published is not None and published.has_led and published.view.node.is_running_primary
     return Authority.OVER if is_primary else Authority.NONE
 
 
