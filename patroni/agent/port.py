@@ -48,20 +48,30 @@ def _fault_of_binding(family: int, kind: int, address: object) -> str | None:
 def _listeners(port: int) -> Iterator[tuple[str, int]]:
     """Yield (inode of the socket, uid) of those who listen on this port at any address."""
     for table in _TABLES:
-        with suppress(OSError), open(table, encoding="ascii") as file:
-            for fields in (line.split() for line in file.readlines()[1:]):
-                if fields[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
-                    yield fields[9], int(fields[7])
+        for fields in _rows(table):
+            if fields[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
+                yield fields[9], int(fields[7])
+
+
+def _rows(table: str) -> list[list[str]]:
+    try:
+        with open(table, encoding="ascii") as file:
+            return [line.split() for line in file.readlines()[1:]]
+    except OSError:
+        return []
 
 
 def _pid_of(inode: str) -> int | None:
     """Return whose descriptor a socket is, as far as we may look."""
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with suppress(OSError):
-            for descriptor in os.listdir(f"/proc/{pid}/fd"):
-                if os.readlink(f"/proc/{pid}/fd/{descriptor}") == f"socket:[{inode}]":
-                    return int(pid)
-    return None
+    return next((int(pid) for pid in filter(str.isdigit, os.listdir("/proc")) if _has_socket(pid, inode)), None)
+
+
+def _has_socket(pid: str, inode: str) -> bool:
+    try:
+        descriptors = os.listdir(f"/proc/{pid}/fd")
+        return any(os.readlink(f"/proc/{pid}/fd/{each}") == f"socket:[{inode}]" for each in descriptors)
+    except OSError:  # it has ended, or is another user's
+        return False
 
 
 def _name(pid: int) -> str:

@@ -81,6 +81,7 @@ class Writer:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._write, name="writer", daemon=True)
         self._times_s: list[float] = []  # of the acknowledgements, in their order
+        self._number = 0
         self._acknowledged: list[int] = []
         self.last_error = ""
 
@@ -131,15 +132,18 @@ class Writer:
         return True
 
     def _write(self) -> None:
-        number = 0
         while not self._stopped.is_set():
             try:
                 with self._client.session() as opened:
-                    while not self._stopped.wait(self._period_s):
-                        number += 1  # a new one each time: what became of an unanswered one is not known
-                        run(opened, "INSERT INTO demo (id) VALUES (%s)", number)
-                        self._acknowledged.append(number)
-                        self._times_s.append(time.monotonic())
+                    self._write_on(opened)
             except (psycopg2.Error, TooSlow) as error:
                 self.last_error = str(error).strip()
                 self._stopped.wait(self._period_s)
+
+    def _write_on(self, opened: connection) -> None:
+        """Write rows until somebody stops us; a number is used once, since what became of an unanswered one is not known."""
+        while not self._stopped.wait(self._period_s):
+            self._number += 1
+            run(opened, "INSERT INTO demo (id) VALUES (%s)", self._number)
+            self._acknowledged.append(self._number)
+            self._times_s.append(time.monotonic())
