@@ -104,6 +104,8 @@ class Dispatcher:
                 self._cancel_job()
             case order.HurryJob():
                 self._slot.hurry()
+            case order.ArmFence(proof=proof):
+                self._parts.fence.arm(proof)
             case order.DisarmFence():
                 self._parts.fence.disarm()
             case order.Leave(status=status):

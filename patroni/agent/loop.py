@@ -103,8 +103,7 @@ class Loop:
         self._has_led = view.lease.is_held or (self._has_led and not has_ended)
         self._keeper.turned(is_against_leading=is_against)
         self._keeper.set_ttl(settings.ttl_s)
-        disarm = (order.DisarmFence(),) if self._may_disarm(view) else ()
-        orders = [*disarm, *self._ordered(view, decision, now), *self._upkeep(view, now)]
+        orders = [*self._guarded(view), *self._ordered(view, decision, now), *self._upkeep(view, now)]
         wake_at_s = min(decision.wake_at_s, self._looks.due_at_s(self.observed, settings, now), self._publisher.due_at_s(now))
         return Turn(
             view=view,
@@ -186,6 +185,15 @@ class Loop:
         orders = self._looks.orders(self.observed, view.settings, now)
         touch = self._publisher.touch(view, self._keeper.session, now)
         return [*orders, touch] if touch is not None else orders
+
+    def _guarded(self, view: View) -> tuple[Order, ...]:
+        """Return what the guard is to be told."""
+        if self._may_disarm(view):
+            return (order.DisarmFence(),)
+        is_idle = view.guard is GuardState.IDLE and view.chain is None and view.node.job is None
+        must_guard = view.lease.is_held and view.node.is_running_primary and not view.settings.is_paused
+        proof = view.lease.proof
+        return (order.ArmFence(proof),) if is_idle and must_guard and proof is not None else ()
 
     def _may_disarm(self, view: View) -> bool:
         """Whether the guard protects nobody any more (safety_rules.md §4.3).

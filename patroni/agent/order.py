@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from patroni.decision.actions import Action, JobAction
 from patroni.decision.cluster import Revision, Timeline
-from patroni.decision.lease import Instant
+from patroni.decision.lease import Instant, Proof
 from patroni.decision.node import Node, Upstream
 from patroni.decision.reasons import Code
 
@@ -80,6 +80,13 @@ class AskLeaderHistory:
 
 
 @dataclass(frozen=True, slots=True)
+class ArmFence:
+    """A running primary that holds the lock has no guard: a pause has ended."""
+
+    proof: Proof
+
+
+@dataclass(frozen=True, slots=True)
 class DisarmFence:
     """The server is down or in recovery with no promotion pending, and no lock is ours."""
 
@@ -127,6 +134,7 @@ Order = (
     | ReadStore
     | AskPeer
     | AskLeaderHistory
+    | ArmFence
     | DisarmFence
     | TouchMember
     | ReloadPostgres

@@ -329,8 +329,9 @@ def test_the_end_cancels_what_runs() -> None:
 # --- the orders that are carried out at once
 
 
-def test_disarm_and_leave(rig: Rig) -> None:
-    assert rig.fence.arm(proof())
+def test_arm_disarm_and_leave(rig: Rig) -> None:
+    rig.dispatcher.dispatch(order.ArmFence(proof()))
+    assert rig.fence.state() is GuardState.ARMED
     rig.dispatcher.dispatch(order.DisarmFence())
     rig.dispatcher.dispatch(order.Leave(3))
     assert (rig.fence.state(), rig.left) == (GuardState.IDLE, [3])

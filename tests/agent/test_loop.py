@@ -413,6 +413,24 @@ def test_paused_the_guard_is_disarmed() -> None:
     assert of(bench.turn(TurnWanted()), order.DisarmFence) != []
 
 
+def test_the_end_of_a_pause_arms_the_guard_of_the_leader() -> None:
+    bench = Bench()
+    bench.led()
+    bench.settings = replace(bench.settings, is_paused=True)
+    bench.turn(TurnWanted())
+    bench.fence.disarm()
+    assert of(bench.turn(TurnWanted()), order.ArmFence) == [], "still paused"
+    bench.settings = replace(bench.settings, is_paused=False)
+    turn = bench.turn(TurnWanted())
+    assert turn.view.lease.proof is not None
+    assert of(turn, order.ArmFence) == [order.ArmFence(turn.view.lease.proof)]
+    assert of(bench.turn(*STANDBY), order.ArmFence) == [], "no primary"
+
+
+def test_nobody_without_the_lock_is_armed_for() -> None:
+    assert of(Bench().turn(files_seen(), primary_seen(), TurnWanted()), order.ArmFence) == []
+
+
 def test_the_view_says_what_the_guard_does() -> None:
     assert armed(Bench()).turn().view.guard is GuardState.ARMED
 

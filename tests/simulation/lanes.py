@@ -86,6 +86,8 @@ class Lanes:
             case order.HurryJob():
                 if self._task is not None:
                     self._task.is_hurried = True
+            case order.ArmFence(proof=proof):
+                self.agent.fence.arm(proof)
             case order.DisarmFence():
                 self.agent.fence.disarm()
             case order.LookAtFiles():
