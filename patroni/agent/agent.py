@@ -210,8 +210,10 @@ class Agent:
         seen = observed.cluster_began
         wall_s = turn.view.wall.timestamp()
         next_run = Instant(boot_s=turn.wake_at_s, raw_s=clock.now().raw_s + max(0.0, turn.wake_at_s - turn.view.now_s))
-        return replace(
-            self._first_snapshot(),
+        return Snapshot(
+            scope=self._plan.scope,
+            own_version=self._plan.own_version,
+            settings=self._plan.shared.settings,
             node=turn.view.node,
             monitoring=observed.monitoring,
             cluster=observed.cluster,
@@ -221,7 +223,7 @@ class Agent:
             guard=observed.guard,
             is_out_of_race=is_standing_back(turn.view),
             next_run=next_run,
-            decisions=tuple(f"{record.at.isoformat()} {record.because}" for record in self._loop.journal.records()[-20:]),
+            decisions=self._loop.journal.tail(),
             chain=str(turn.view.chain.code) if turn.view.chain is not None else None,
         )
 

@@ -127,7 +127,8 @@ class Dispatcher:
         runner = ChainRunner(parts, wanted, Aside(take_slot=self._take_slot, checkpoint=self._begin_checkpoint))
         ended = event.ChainEnded(number=wanted.number)
         for step, action in enumerate(wanted.actions):
-            parts.post(event.ChainStepped(number=wanted.number, step=step))
+            if step > 0:  # a chain that begins is known to be at its first step
+                parts.post(event.ChainStepped(number=wanted.number, step=step))
             logger.debug("begin %s", action)
             try:
                 drive(effects(action, context), runner.perform)

@@ -16,6 +16,7 @@ from patroni.decision.reasons import Code, Reason
 from patroni.decision.view import Decision, View
 
 KEPT = 500
+SHOWN = 20  # of these, in words, for whoever asks the agent
 PASSING_S = 1.0
 PASSING = (Code.CHAIN_RUNNING, Code.FACTS_UNKNOWN, Code.PG_UNREACHABLE)  # normal for a moment; a line only where they last
 cycle_logger = logging.getLogger("patroni.__main__")  # the names that log parsers match
@@ -36,6 +37,7 @@ class Journal:
 
     def __init__(self) -> None:
         self._records: deque[Record] = deque(maxlen=KEPT)
+        self._tail: tuple[str, ...] = ()
         self._last_code: Code | None = None
         self._since_s = 0.0
         self._logged: tuple[Code, float] | None = None  # what was logged last, and when
@@ -47,6 +49,7 @@ class Journal:
             self._since_s = view.now_s
         if code is not self._last_code or decision.actions:
             self._records.append(Record(at=view.wall, because=decision.because, actions=decision.actions))
+            self._tail = (*self._tail[1 - SHOWN :], f"{view.wall.isoformat()} {decision.because}")
         self._last_code = code
         if self._is_due(code, view) or _is_fatal(decision):
             _log(view.node.name, view.cluster, decision, view.settings.is_paused)
@@ -65,6 +68,10 @@ class Journal:
     def records(self) -> tuple[Record, ...]:
         """Return what is kept, oldest first."""
         return tuple(self._records)
+
+    def tail(self) -> tuple[str, ...]:
+        """Return the last records in words, oldest first; made once each, since every turn shows them."""
+        return self._tail
 
 
 def _log(name: str, cluster: Cluster | None, decision: Decision, is_paused: bool) -> None:

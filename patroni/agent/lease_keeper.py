@@ -129,7 +129,8 @@ class LeaseKeeper:
         with self._changed:
             state = self._state
             due_in_s = 0.0 if state.due is None else -elapsed_s(state.due, now)
-            look_s = min(fence_wait_s, LOOK_S) if state.proof is not None else fence_wait_s
+            is_guarding = state.proof is not None or self._fence.state() is not GuardState.IDLE
+            look_s = min(fence_wait_s, LOOK_S) if is_guarding else fence_wait_s
             if due_in_s > 0:
                 order = Order(wait_s=min(due_in_s, look_s))
                 if state.proof is not None:
@@ -211,6 +212,10 @@ class LeaseKeeper:
                 )
             )
         self._tell(detail)
+
+    def ring(self) -> None:
+        """End the wait of the keeper's thread; from any thread."""
+        self._bell.put(None)
 
     def wait(self, wait_s: float) -> None:
         """Wait for a call from another thread, at most so long."""
@@ -307,8 +312,10 @@ class LeaseKeeper:
             state = self._state
             if state.proof is None and not state.is_withheld:
                 return
+            has_turned = state.turn_asked is not None or state.has_turned
             is_withheld = is_against_leading and state.proof is not None
-            self._replace(replace(state, has_turned=state.turn_asked is not None or state.has_turned, is_withheld=is_withheld))
+            if (has_turned, is_withheld) != (state.has_turned, state.is_withheld):  # else the keeper has nothing to wake for
+                self._replace(replace(state, has_turned=has_turned, is_withheld=is_withheld))
 
     def set_ttl(self, ttl_s: float) -> None:
         """Use another ttl: the next renewal opens a session with it."""

@@ -19,6 +19,7 @@ from patroni.decision.node import Process
 from patroni.decision.settings import Settings
 
 SOON_S = 0.1
+EARLY = 0.25  # share of its period by which a look may come early, to be made together with one that is due
 UNANSWERED_S = 1.0  # after a query without an answer
 RESTREAM_S = 0.2
 RESTREAM_WITHIN_S = 10.0  # after an effect a standby that does not stream is looked at often for so long
@@ -51,18 +52,25 @@ class Looks:
         self._store = _Look()
 
     def orders(self, observed: Observed, settings: Settings, now: Instant) -> list[Order]:
-        """Return the looks that are due now."""
+        """Return the looks that are due now, and those that soon will be: one turn takes the answers of all."""
         self._settle(observed)
+        orders = self._due(observed, settings, now, early=0.0)
+        return [*orders, *self._due(observed, settings, now, early=EARLY)] if orders else []
+
+    def _due(self, observed: Observed, settings: Settings, now: Instant, *, early: float) -> list[Order]:
+        """Return the looks that are due in this share of their period, or now; those under way are not."""
         orders: list[Order] = []
-        if self._files.is_free(now) and _due_in_s(observed.files_at, _files_period_s(observed, settings), now) <= 0:
+        files_s, query_s = _files_period_s(observed, settings), _query_period_s(observed, settings, now)
+        if self._files.is_free(now) and _due_in_s(observed.files_at, files_s, now) <= early * files_s:
             self._files.ask(now)
             orders.append(order.LookAtFiles())
-        if self._query.is_free(now) and self._is_query_due(observed, settings, now):
+        is_query_due = _may_query(observed) and _due_in_s(observed.monitoring_at, query_s, now) <= early * query_s
+        if self._query.is_free(now) and is_query_due:
             self._query.ask(now)
             orders.append(_query(observed))
         if self._store.is_free(now) and self._store_due_in_s(observed, settings, now) <= 0:
             orders.extend(self.read_store(now))
-        return [*orders, *self._leader_check(observed, settings, now)]
+        return [*orders, *self._leader_check(observed, (1.0 - early) * settings.loop_wait_s, now)]
 
     def read_store(self, now: Instant, *, newer_than: Revision | None = None) -> list[Order]:
         """Order a linearizable read, one at a time."""
@@ -113,9 +121,6 @@ class Looks:
             if look.asked is not None and answered is not None and elapsed_s(look.asked, answered) >= 0:
                 look.is_under_way = False
 
-    def _is_query_due(self, observed: Observed, settings: Settings, now: Instant) -> bool:
-        return _may_query(observed) and _due_in_s(observed.monitoring_at, _query_period_s(observed, settings, now), now) <= 0
-
     def _store_due_in_s(self, observed: Observed, settings: Settings, now: Instant) -> float:
         """Return when to read the store by ourselves: the watch and the proofs normally tell everything."""
         if observed.cluster is None or observed.store_silent_since is not None:
@@ -125,13 +130,13 @@ class Looks:
             return by_age_s
         return min(by_age_s, _due_in_s(observed.behind_since, settings.loop_wait_s, now))
 
-    def _leader_check(self, observed: Observed, settings: Settings, now: Instant) -> list[Order]:
-        """Ask the leader once a loop_wait, so that a silent one is known before its key expires (safety_rules.md §9)."""
+    def _leader_check(self, observed: Observed, period_s: float, now: Instant) -> list[Order]:
+        """Ask the leader once a period, so that a silent one is known before its key expires (safety_rules.md §9)."""
         leader = observed.cluster.leader_name if observed.cluster else None
         if leader is None or leader == observed.name:
             return []
         known = observed.peers.get(leader)
-        if known is not None and elapsed_s(known[0], now) < settings.loop_wait_s:
+        if known is not None and elapsed_s(known[0], now) < period_s:
             return []
         return self.ask(observed, (leader,), now)
 

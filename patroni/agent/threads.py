@@ -24,6 +24,7 @@ WATCH_S = 10.0
 AFTER_FAULT_S = 0.05
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
+LONGEST_WAIT_S = 5.0  # of a keeper without a lock: its waits do not count suspend (safety_rules.md §3)
 
 
 class KeeperThread:
@@ -44,6 +45,7 @@ class KeeperThread:
     def close(self, timeout_s: float) -> None:
         """End after the renewal under way."""
         self._stop.set()
+        self._keeper.ring()
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
@@ -57,7 +59,7 @@ class KeeperThread:
     def _do_next(self) -> None:
         order = self._keeper.step(clock.now())
         if order.renewal is None:
-            self._keeper.wait(min(order.wait_s, 1.0))
+            self._keeper.wait(min(order.wait_s, LONGEST_WAIT_S))
         else:
             self._renew(order.renewal)
 

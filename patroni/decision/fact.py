@@ -5,6 +5,7 @@ A fact that is missing answers "no" wherever a "yes" would let something happen 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from patroni.decision.cluster import Member, Role, SlotName, SystemId, Timeline
@@ -85,6 +86,7 @@ def lease_enough_s(view: View) -> float:
     return max(2.0, ttl_s / 4)
 
 
+@lru_cache(maxsize=64)  # asked for each member in each turn
 def address_of(conn_url: str | None) -> tuple[str, int] | None:
     """Return host and port of a `postgres://HOST:PORT/DB`; None: it has no usable ones."""
     try:
@@ -94,6 +96,7 @@ def address_of(conn_url: str | None) -> tuple[str, int] | None:
         return None
 
 
+@lru_cache(maxsize=64)
 def slot_name(member: str) -> SlotName:
     """Return the name of a member's physical slot (contract/ha_behaviour.md §4.1)."""
     return SlotName("".join(_slot_letters(letter) for letter in member.lower())[:LONGEST_SLOT_NAME])

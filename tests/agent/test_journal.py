@@ -45,3 +45,11 @@ def test_it_is_said_again_as_fatal_after_its_steps(caplog: pytest.LogCaptureFixt
     journal.note(view, act(view, MISMATCH))
     journal.note(view, act(view, MISMATCH, Exit(1)))
     assert [level for level, _ in lines(caplog)] == ["INFO", "CRITICAL"]
+
+
+def test_the_last_records_in_words() -> None:
+    journal, view = Journal(), a_view()
+    for number in range(30):
+        journal.note(view, act(view, because(Code.NO_ACTION, name=str(number)), Exit(0)))
+    assert len(journal.tail()) == 20
+    assert journal.tail()[-1] == f"{view.wall.isoformat()} no action. I am (29)"

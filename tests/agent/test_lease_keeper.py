@@ -340,3 +340,24 @@ def test_a_changed_ttl_moves_the_lock_to_a_session_of_that_ttl() -> None:
     assert proof is not None and (proof.session, proof.ttl_s) == (moved.id, 20.0)
     bench.now_s += 20.0 / 3
     assert bench.renewal().session == moved
+
+
+def test_a_turn_that_changes_nothing_does_not_wake_the_keeper() -> None:
+    bench = Bench()
+    bench.leading()
+    bench.prove()
+    bench.keeper.turned(is_against_leading=False)
+    bench.keeper.step(bench.now())
+    before = bench.keeper._state
+    bench.keeper.turned(is_against_leading=False)
+    assert bench.keeper._state is before
+
+
+def test_a_fence_that_is_still_armed_is_looked_at_often() -> None:
+    bench = Bench()
+    bench.leading()
+    bench.prove()
+    bench.keeper.begin_drop()
+    assert bench.keeper.step(bench.now()).wait_s == 0.25
+    bench.fence.disarm()
+    assert bench.keeper.step(bench.now()).wait_s > 0.25

@@ -76,3 +76,15 @@ def test_the_silence_of_the_leader_before_is_kept() -> None:
     observed = Observed(name="a", started=at(0.0))
     take(observed, 0.0, seen("b", 0.0), PeerSeen(name="b", peer=Silent(age_s=0.0)), seen(None, 0.1))
     assert set(observed.peers) == {"b"}
+
+
+def test_a_look_that_is_soon_due_is_made_together_with_one_that_is() -> None:
+    observed, looks, settings = Observed(name="a", started=at(0.0)), Looks(), Settings()
+    looks.orders(observed, settings, at(0.0))
+    take(observed, 0.0, FilesSeen(files=ALIVE))
+    looks.orders(observed, settings, at(1.0))
+    take(observed, 1.0, MonitoringSeen(monitoring=STANDBY))
+    take(observed, 1.0, seen("a", 1.0))
+    assert looks.due_at_s(observed, settings, at(5.0)) == 10.0
+    assert kinds(looks.orders(observed, settings, at(9.9))) == set()
+    assert kinds(looks.orders(observed, settings, at(10.0))) == {order.LookAtFiles, order.QueryPostgres}
