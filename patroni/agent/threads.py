@@ -18,6 +18,7 @@ from patroni.agent.perform import drive
 from patroni.dcs.coordinator import Coordinator
 from patroni.dcs.layout import cluster_from
 from patroni.dcs.store import DcsUnavailable, Refused, Store, Watcher
+from patroni.decision.lease import Instant
 
 logger = logging.getLogger(__name__)
 WATCH_S = 10.0
@@ -75,8 +76,8 @@ class KeeperThread:
         except Exception as error:  # noqa: BLE001  # the outermost frame of the keeper: an unexpected fault renews nothing
             keeper.silent(renewal, f"unexpected {type(error).__name__}: {error}", clock.now())
 
-    def _send(self, renewal: Renewal) -> None:
-        perform = StorePerformer(self._store, clock.now(), renewal.timeout_s).perform
+    def _send(self, renewal: Renewal, began: Instant) -> None:
+        perform = StorePerformer(self._store, began, renewal.timeout_s).perform
         renewed = drive(send(renewal, self._coordinator), perform)
         self._keeper.renewed(renewal, renewed)
         if renewed.cluster is not None:

@@ -20,6 +20,7 @@ from patroni.agent.shared import Shared
 from patroni.dcs.coordinator import Coordinator
 from patroni.dcs.layout import cluster_from
 from patroni.dcs.store import DcsUnavailable, Refused, Snapshot
+from patroni.decision.cluster import Cluster
 from patroni.decision.lease import Instant, elapsed_s
 from patroni.decision.request import ReadInstant, Request, Steps
 from patroni.decision.settings import Settings
@@ -59,10 +60,11 @@ class Site:
 class StorePerformer:
     """The store's requests of one operation, all within one deadline; as in `agent/dispatch.py`."""
 
-    def __init__(self, agent: Agent, actor: str, budget_s: float) -> None:
+    def __init__(self, agent: Agent, actor: str, budget_s: float, began: Instant | None = None) -> None:
+        """began: since when the budget is used; None: since now."""
         self._agent = agent
         self._actor = actor
-        self._began = agent.now()
+        self._began = began or agent.now()
         self._budget_s = budget_s
 
     def perform(self, request: Request[Any]) -> Acts[Any]:
@@ -193,17 +195,25 @@ class Agent:
         """Do what `agent/threads.py` does in the keeper's thread."""
         site, keeper = self.site, self.keeper
         while True:
-            wanted = keeper.step(self.now())
+            began = self.now()
+            wanted = keeper.step(began)
             yield from self._do_fence_acts()
             if wanted.renewal is not None:
                 site.on_step(self, "keeper")
                 yield site.host.lag_s()
-                yield from self._renew(wanted.renewal)
+                yield from self._renew(wanted.renewal, began)
                 self.keeper_news.fire()
                 yield from self._do_fence_acts()
             elif keeper._state is keeper._stepped:
                 yield Wait(self.keeper_news, site.host.lasts_s(min(wanted.wait_s, 1.0)))
             yield site.host.lag_s()
+
+    def saw(self, cluster: Cluster) -> None:
+        """A view arrived; what the fence orders because of it is done at once, whatever the keeper waits for."""
+        self.keeper.saw(cluster, self.now())
+        self.poke_keeper()
+        if self._fence_acts:
+            Task(self.place, self._do_fence_acts())
 
     def _do_fence_acts(self) -> Acts[None]:
         """Carry out what the fence has ordered; the keeper's thread waits for it."""
@@ -216,9 +226,9 @@ class Agent:
             except PostgresError:
                 self.post(event.FenceSeen(state=self.fence.state()))
 
-    def _renew(self, renewal: Renewal) -> Acts[None]:
+    def _renew(self, renewal: Renewal, began: Instant) -> Acts[None]:
         keeper = self.keeper
-        perform = StorePerformer(self, "keeper", renewal.timeout_s).perform
+        perform = StorePerformer(self, "keeper", renewal.timeout_s, began).perform
         try:
             renewed = yield from drive(self.site.parts.send(renewal, self.coordinator), perform)
         except Refused as refusal:
@@ -238,6 +248,5 @@ class Agent:
             self.post(event.StoreSilent(detail="the stream broke"))
             return
         cluster = cluster_from(snapshot, PREFIX)
-        self.keeper.saw(cluster, self.now())
-        self.poke_keeper()
+        self.saw(cluster)
         self.post(event.ClusterSeen(cluster=cluster, began=self.now(), is_linearizable=snapshot.is_linearizable))

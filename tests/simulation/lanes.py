@@ -219,8 +219,7 @@ class Lanes:
         except FAILURES as failure:
             agent.post(event.StoreSilent(detail=str(failure)))
             return
-        agent.keeper.saw(cluster, agent.now())
-        agent.poke_keeper()
+        agent.saw(cluster)
         agent.post(event.ClusterSeen(cluster=cluster, began=began, is_linearizable=wanted.is_linearizable))
 
     def _ask_peer(self, wanted: order.AskPeer) -> Acts[None]:
