@@ -58,17 +58,21 @@ class KeeperThread:
                 self._stop.wait(AFTER_FAULT_S)
 
     def _do_next(self) -> None:
-        order = self._keeper.step(clock.now())
+        began = clock.now()
+        order = self._keeper.step(began)
         if order.renewal is None:
             self._keeper.wait(min(order.wait_s, LONGEST_WAIT_S))
         else:
-            self._renew(order.renewal)
+            self._renew(order.renewal, began)
 
-    def _renew(self, renewal: Renewal) -> None:
-        """Send one renewal. Whatever goes wrong that is not a refusal is no answer."""
+    def _renew(self, renewal: Renewal, began: Instant) -> None:
+        """Send one renewal. Whatever goes wrong that is not a refusal is no answer.
+
+        began: the step that ordered it; a freeze of the agent in between has used up its time.
+        """
         keeper = self._keeper
         try:
-            self._send(renewal)
+            self._send(renewal, began)
         except Refused as refusal:
             keeper.refused(renewal, refusal.why, str(refusal), clock.now())
         except DcsUnavailable as silence:
