@@ -132,6 +132,16 @@ CASES = [
         Code.FOLLOWER_OK,
         ASK,
     ),
+    case(
+        "the leader's timeline is older than ours",
+        a_view(
+            a_standby(timeline=Timeline(3)),
+            a_cluster(members=members(a_member("b", role=Role.PRIMARY, timeline=Timeline(2)))),
+            settings=REWINDS,
+        ),
+        Code.FOLLOWER_OK,
+        ASK,
+    ),
     case("down: ask first", a_view(CLEAN, settings=REWINDS), Code.REWIND_CHECKING, ASK),
     case(
         "down: the answer did not help",
