@@ -17,6 +17,7 @@ from patroni.agent.lease_keeper import LeaseKeeper, Renewal
 from patroni.agent.loop import Loop, Turn
 from patroni.agent.perform import FAILURES
 from patroni.agent.shared import Shared
+from patroni.agent.threads import LONGEST_WAIT_S
 from patroni.dcs.coordinator import Coordinator
 from patroni.dcs.layout import cluster_from
 from patroni.dcs.store import DcsUnavailable, Refused, Snapshot
@@ -205,7 +206,7 @@ class Agent:
                 self.keeper_news.fire()
                 yield from self._do_fence_acts()
             elif keeper._state is keeper._stepped:
-                yield Wait(self.keeper_news, site.host.lasts_s(min(wanted.wait_s, 1.0)))
+                yield Wait(self.keeper_news, site.host.lasts_s(min(wanted.wait_s, LONGEST_WAIT_S)))
             yield site.host.lag_s()
 
     def saw(self, cluster: Cluster) -> None:
