@@ -15,7 +15,7 @@ from patroni.decision.node import Node
 from patroni.decision.view import View
 
 RETRY_S = 1.0
-LOST_S = 10.0
+LATE_S = 1.0  # a write that has not answered so long after its own deadline never will
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,19 +32,20 @@ class Publisher:
         self._written: _Written | None = None
         self._under_way: _Written | None = None
         self._asked: Instant | None = None
+        self._written_at: Instant | None = None  # when that was answered
         self._loop_wait_s = 10.0
+        self._lost_s = 0.0
         self._failed: tuple[Instant, SessionId] | None = None  # when the last write failed, under which session
 
     def touch(self, view: View, session: Session | None, now: Instant) -> TouchMember | None:
         """Return the write that is due now, if any."""
         self._loop_wait_s = view.settings.loop_wait_s
+        self._lost_s = view.settings.retry_timeout_s + LATE_S
         if session is None or self._is_waiting(session.id, now):
             return None
         is_leader = view.lease.is_held
-        wanted = _Written(
-            session=session.id, said=_said(view.node, is_leader, view.settings.is_paused), positions=_positions(view.node)
-        )
-        if not self._differs(wanted, now):
+        wanted = _Written(session=session.id, said=_said(view, is_leader), positions=_positions(view.node))
+        if not self._differs(wanted, now) and not self._is_missing(view, now):
             return None
         self._under_way, self._asked = wanted, now
         return TouchMember(node=view.node, is_leader=is_leader)
@@ -55,7 +56,7 @@ class Publisher:
         if under_way is None:
             return
         if is_ok:
-            self._written, self._failed = under_way, None
+            self._written, self._written_at, self._failed = under_way, now, None
         else:
             self._failed = (now, under_way.session)
 
@@ -66,7 +67,7 @@ class Publisher:
     def _is_waiting(self, session: SessionId, now: Instant) -> bool:
         """Whether a write is under way, or one failed just now and nothing that it failed by has changed."""
         if self._under_way is not None and self._asked is not None:
-            return elapsed_s(self._asked, now) < LOST_S
+            return elapsed_s(self._asked, now) < self._lost_s
         return self._failed is not None and self._failed[1] == session and elapsed_s(self._failed[0], now) < RETRY_S
 
     def _differs(self, wanted: _Written, now: Instant) -> bool:
@@ -76,8 +77,15 @@ class Publisher:
         age_s = elapsed_s(self._asked, now) if self._asked else self._loop_wait_s
         return written.positions != wanted.positions and age_s >= self._loop_wait_s
 
+    def _is_missing(self, view: View, now: Instant) -> bool:
+        """Whether a view that began after the last write lacks the key: somebody removed it (contract/ha_behaviour.md C6)."""
+        if view.cluster is None or view.cluster_age_s is None or self._written_at is None:
+            return False
+        return view.node.name not in view.cluster.members and view.cluster_age_s < elapsed_s(self._written_at, now)
 
-def _said(node: Node, is_leader: bool, is_paused: bool) -> tuple[object, ...]:
+
+def _said(view: View, is_leader: bool) -> tuple[object, ...]:
+    node, settings = view.node, view.settings
     return (
         node.state,
         node.role,
@@ -85,7 +93,8 @@ def _said(node: Node, is_leader: bool, is_paused: bool) -> tuple[object, ...]:
         node.replication_state,
         is_leader,
         is_leader and node.is_checkpointed,
-        is_paused,
+        settings.is_paused,
+        settings.tags,
     )
 
 
