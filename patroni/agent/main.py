@@ -31,7 +31,8 @@ from patroni.agent.shared import Shared
 from patroni.config.environment import capture
 from patroni.config.fault import ConfigError
 from patroni.config.load import load_local, read_cache
-from patroni.config.settings import Configuration, build, with_dynamic
+from patroni.config.settings import Configuration, build, is_standby_cluster, with_dynamic
+from patroni.config.unsupported import STANDBY_CLUSTER
 from patroni.dcs.coordinator import Coordinator, drive
 from patroni.dcs.path import cluster_prefix
 from patroni.dcs.store import Store, StoreConfigError
@@ -137,6 +138,8 @@ def _run(configuration: Configuration, logs: Logs) -> int:
     _refuse_duplicate(begun, cluster)
     if cluster.config is not None and cluster.config.values:
         configuration = with_dynamic(configuration, cluster.config.values)
+    if is_standby_cluster(configuration.switches):
+        raise Refusal(STANDBY_CLUSTER)
     return _serve(begun, configuration)
 
 

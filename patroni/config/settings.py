@@ -30,6 +30,7 @@ from patroni.config.sections import (
 )
 from patroni.config.tags import read_tags
 from patroni.config.tree import differences
+from patroni.config.unsupported import STANDBY_CLUSTER, unsupported
 from patroni.config.value import parse_boolean
 from patroni.decision.settings import Settings, SynchronousMode
 
@@ -141,6 +142,8 @@ def _build(layers: _Layers, notes: Notes) -> Configuration:
     log, client = log_section(values, notes), client_section(values, notes)
     tags = read_tags(section(local, "tags"), values, notes)
     _check(local, values, notes)
+    notes.warnings.extend([STANDBY_CLUSTER] if is_standby_cluster(switches) else [])
+    notes.warnings.extend(unsupported(tree, values, switches))
     if notes.faults or store is None:
         raise ConfigError(notes.faults)
     settings = _settings(values, switches, layers.dynamic.timing)

@@ -137,3 +137,19 @@ def test_the_agent_says_all_and_ends(directory: Path) -> None:
     ]
     assert "Traceback" not in said
     assert not (directory / "data" / "postgresql0").exists()
+
+
+def test_a_standby_cluster_is_not_begun(directory: Path) -> None:
+    """Its leader would be promoted, and leave the cluster that it follows."""
+    text = (ROOT / "postgres0.yml").read_text()
+    assert "etcd3:" in text and "  dcs:" in text
+    text = text.replace("data/", f"{directory}/data/").replace("  dcs:", "  dcs:\n    standby_cluster: {host: 127.0.0.1}", 1)
+    text = text.replace("etcd3:", f"local: {{path: {directory}/data/store}}\nother:", 1)
+    file = directory / "node.yml"
+    file.write_text(text)
+    with Process([sys.executable, ROOT / "patroni.py", give_to_servers(file)], directory, name="agent") as agent:
+        assert agent.wait_end(30.0) == 1
+        said = agent.log_file.read_text()
+    (line,) = [line.partition("CRITICAL: ")[2] for line in said.splitlines() if "CRITICAL" in line]
+    assert line.startswith("standby_cluster: not supported yet")
+    assert not (directory / "data" / "postgresql0").exists() or not os.listdir(directory / "data" / "postgresql0")

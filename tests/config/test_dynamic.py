@@ -121,7 +121,7 @@ def test_what_is_kept_is_clamped_and_has_its_unknown_keys() -> None:
 def test_switches(text: str, field: str, then: object) -> None:
     changed = with_dynamic(built(), yaml.safe_load(text))
     assert getattr(changed.settings, field) == then
-    assert changed.warnings == ()
+    assert all("not supported yet" in line for line in changed.warnings)
 
 
 def test_switches_in_the_local_file_have_no_effect() -> None:
