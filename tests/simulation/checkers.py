@@ -83,6 +83,7 @@ class Checkers:
         self.notes: list[str] | None = None  # a trace for people; None: not wanted
         self._world = world
         self._checked: dict[str, Proof | None] = {}  # the keeper's proof that was looked at last, by node
+        self._covered: dict[str, tuple[Proof, float]] = {}  # a guard's proof that was found good, and the true end seen then
         self._given_up: dict[str, int] = {}  # the epoch in which the keeper was last seen without a lock, by node
         self._first: dict[tuple[str, Incarnation], float] = {}  # first acknowledgement under a lock
         self._looks: dict[str, deque[_Look]] = {name: deque(maxlen=60) for name in world.nodes}
@@ -141,6 +142,9 @@ class Checkers:
         assert agent is not None
         self._orphaned_since.pop(node.name, None)
         proof = agent.fence._proof
+        known = self._covered.get(node.name)
+        if known is not None and known[0] is proof and self._now_s <= known[1] and agent.fence.state() is GuardState.ARMED:
+            return
         if proof is None or agent.fence.state() not in (GuardState.ARMED, GuardState.KILLED):
             self._found("1", node, "writable, and the guard is not armed")
             return
@@ -152,6 +156,8 @@ class Checkers:
             self._found("1", node, f"writable {self._now_s - expiry_s:.3f} s after the true end of its lock")
         elif self._now_s + _true_left_s(agent, proof) > expiry_s + TOLERANCE_S:
             self._found("1", node, "the guard's deadline is after the true end of the lock")
+        else:
+            self._covered[node.name] = (proof, expiry_s)
 
     def _is_excused(self, node: Node) -> bool:
         agent = node.agent
@@ -298,6 +304,7 @@ class Checkers:
 
     def _lock_changed(self, lock: Lock, sender: str) -> None:
         self._checked.clear()
+        self._covered.clear()
         if lock.gone_s is None:
             self.note(None, f"LOCK {lock.incarnation} of {lock.name} began")
             return

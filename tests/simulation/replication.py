@@ -54,7 +54,9 @@ class Stream:
             self.end()
             return
         lsn = standby.position
-        if sender.host is not None:
+        if not sender.is_sync and sender.phase is Phase.RUNNING:
+            self.confirmed = max(self.confirmed, lsn)  # nobody waits for it: not worth a message
+        elif sender.host is not None:
             sender.network.send(standby.name, sender.host, sender.name, lambda: self._confirm(lsn))
 
     def _confirm(self, lsn: int) -> None:
