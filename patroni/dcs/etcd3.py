@@ -106,6 +106,7 @@ class Etcd3Store:
         """See `store.RenewSession`. An answer without TTL says that the lease does not exist (contract/dcs.md §7.2)."""
         call = Call(path="/lease/keepalive", body={"ID": request.session}, is_repeatable=True)
         answer = _or_silence(lambda: self._client.call(call, self._deadline(timeout_s), is_renewal=True))
+        require_header(answer)  # without one it is no answer of etcd, whatever else it lacks
         if "TTL" not in answer:
             raise Refused(Refusal.SESSION_GONE, LEASE_NOT_FOUND)
         return _session(answer)
