@@ -2,7 +2,7 @@
 
 Promise: a turn never waits for network or disk; every decision comes from one View and is made once; giving up power begins
 a new epoch, which voids a running chain before its next effect. Mechanism: this object is a step machine without threads,
-driven by `agent/runner.py` and by the simulation alike. Not promised: that an order has an effect; its outcome is an event.
+driven by `agent/agent.py` and by the simulation alike. Not promised: that an order has an effect; its outcome is an event.
 Rules: design.md §3, safety_rules.md §6-7.
 """
 
