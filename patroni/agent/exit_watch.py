@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+
+logger = logging.getLogger(__name__)
 
 
 class ExitWatch:
@@ -31,6 +34,9 @@ class ExitWatch:
                 self._watched[pid] = os.pidfd_open(pid)
             except ProcessLookupError:
                 is_gone = True
+            except OSError as error:  # no file descriptor is left, say: the periodic looks find its end out later
+                logger.warning("the end of process %d cannot be watched: %s", pid, error.strerror)
+                return
             else:
                 is_gone = False
         if is_gone:

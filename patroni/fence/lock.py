@@ -14,7 +14,7 @@ DIRECTORY = "/dev/shm"  # noqa: S108  # memory of this boot; owner and mode are 
 
 
 class DataDirectoryTaken(Exception):
-    """Another agent holds this data directory; the message says who."""
+    """The lock is not ours to take: another agent holds it, and the message says who, or its file is not usable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,13 @@ def page_name(data_directory: str, uid: int) -> str:
 def lock_data_directory(data_directory: str, who: str) -> DataDirectoryLock:
     """Take the lock or raise DataDirectoryTaken. who: the member name, shown to the second agent."""
     path = os.path.join(DIRECTORY, page_name(data_directory, os.getuid()) + ".lock")
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise DataDirectoryTaken(f"postgresql.data_dir: {data_directory}: lock file {path}: {error.strerror}") from error
+    if os.fstat(fd).st_uid != os.getuid():
+        os.close(fd)
+        raise DataDirectoryTaken(f"postgresql.data_dir: {data_directory}: lock file {path} belongs to another user")
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
