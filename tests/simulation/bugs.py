@@ -38,7 +38,7 @@ class Bug:
 
     parts: Parts
     focus: tuple[Kind, ...] = ()  # empty: the usual swarm
-    invariant: str = "1"  # the one that it breaks
+    invariants: tuple[str, ...] = ("1",)  # those that it may break, whichever is seen first
 
 
 # --- deadlines
@@ -253,14 +253,14 @@ BUGS: dict[str, Bug] = {
     "renewal by compares alone": Bug(parts=Parts(send=send_compares), focus=DEPOSED),
     "keeper that creates": Bug(parts=Parts(send=send_creating), focus=(Kind.SESSION_END, Kind.LOCK_DELETE)),
     "answer of an earlier epoch accepted": Bug(parts=Parts(keeper=AnyEpoch), focus=SLOWLY),
-    "release by name": Bug(parts=Parts(coordinator=ByName), focus=SLOWLY, invariant="4"),
-    "adoption by name": Bug(parts=Parts(loop=AdoptingLoop), focus=(Kind.STORE_RESTORE, Kind.SWITCHOVER)),
-    "promotion on the view from before the win": Bug(parts=Parts(loop=observing(PatchedView)), focus=STALE, invariant="6"),
+    "release by name": Bug(parts=Parts(coordinator=ByName), focus=SLOWLY, invariants=("4",)),
+    "adoption by name": Bug(parts=Parts(loop=AdoptingLoop), focus=(Kind.AGENT_KILL, Kind.STORE_RESTORE), invariants=("4",)),
+    "promotion on the view from before the win": Bug(parts=Parts(loop=observing(PatchedView)), focus=STALE, invariants=("6",)),
     "REST from the snapshot instead of the lease": Bug(parts=Parts(authority=published_authority), focus=(Kind.AGENT_FREEZE,)),
     "guard not armed at a promotion": Bug(parts=Parts(effects=unarmed_effects), focus=CRASHES),
     "guard not armed at a start": Bug(parts=Parts(work=unarmed_work), focus=(Kind.POSTGRES_KILL,)),
     "guard disarmed at the start of a stop": Bug(parts=Parts(loop=EarlyDisarm), focus=HANDING_OVER),
     "release with a live orphan": Bug(
-        parts=Parts(loop=observing(BlindToOrphans)), focus=(Kind.POSTMASTER_KILL,), invariant="4"
+        parts=Parts(loop=observing(BlindToOrphans)), focus=(Kind.POSTMASTER_KILL,), invariants=("1", "4")
     ),
 }

@@ -8,17 +8,21 @@ on again. So are locks that were ended by an act of the store's server or its op
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from patroni.agent.lease_keeper import LONGEST_TRY_S
 from patroni.agent.loop import Turn
+from patroni.agent.order import StartChain
 from patroni.dcs.codec import history_from, status_from
 from patroni.dcs.store import Create
-from patroni.decision.actions import Promote
+from patroni.decision.actions import AcquireLock, AdoptLock, Promote
 from patroni.decision.cluster import Incarnation
+from patroni.decision.leader_race import race_bar
 from patroni.decision.lease import Proof, fence_left_s, margin_s
 from patroni.decision.node import ClusterState
+from patroni.decision.notice import noticed
+from patroni.decision.reasons import Code
 from patroni.decision.request import Request
 from patroni.decision.view import GuardState
 from tests.simulation.agent_model import Agent
@@ -286,6 +290,7 @@ class Checkers:
         """6 of safety_rules.md: no promotion is decided on a view older than the lock."""
         if self.notes is not None:
             self._note_turn(node, turn)
+        self._check_election(node, turn)
         if not any(isinstance(action, Promote) for action in turn.decision.actions):
             return
         view, agent = turn.view, node.agent
@@ -294,6 +299,15 @@ class Checkers:
         leader = cluster.leader if cluster is not None else None
         if proof is None or leader is None or leader.incarnation != proof.incarnation:
             self._found("6", node, "a promotion was decided on a view from before the win")
+
+    def _check_election(self, node: Node, turn: Turn) -> None:
+        """1.4 of safety_rules.md: whoever takes a lock, or adopts one, has passed the election's checks in this view."""
+        chains = [wanted for wanted in turn.orders if isinstance(wanted, StartChain)]
+        takes = any(isinstance(action, AcquireLock | AdoptLock) for chain in chains for action in chain.actions)
+        if takes and turn.decision.because.code is not Code.BOOTSTRAP_DONE:
+            bar = race_bar(replace(turn.view, memory=noticed(turn.view)))
+            if bar is not None:
+                self._found("4", node, f"takes the lock without the election's checks: {bar}")
 
     # --- the lock
 
