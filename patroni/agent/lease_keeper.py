@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 
 from patroni.agent.event import LeaseSeen, Payload, TurnWanted
-from patroni.dcs.coordinator import Coordinator
-from patroni.dcs.store import Refusal, Session
+from patroni.dcs.coordinator import Coordinator, Won
+from patroni.dcs.store import Refusal, Refused, Session
 from patroni.decision.cluster import Cluster, Revision, Token
 from patroni.decision.lease import (
     Instant,
@@ -69,8 +69,24 @@ def send(renewal: Renewal, coordinator: Coordinator) -> Steps[Renewed]:
     session = yield from coordinator.open_session(renewal.ttl_s)
     if renewal.proof is None:
         return Renewed(sent=sent, session=session)
-    won = yield from coordinator.adopt(session, renewal.proof.token, renewal.proof.incarnation)
+    won = yield from _move(renewal.proof, session, coordinator)
     return Renewed(sent=won.proof.sent, session=session, lock=(won.proof.token, won.proof.revision))
+
+
+def _move(proof: Proof, session: Session, coordinator: Coordinator) -> Steps[Won]:
+    """Move the lock to a new session. Another version of it may be an earlier move of ours whose answer was lost."""
+    try:
+        return (yield from coordinator.adopt(session, proof.token, proof.incarnation))
+    except Refused as refusal:
+        if refusal.why not in (Refusal.CHANGED, Refusal.NOT_OURS):
+            raise
+    cluster = yield from coordinator.read(is_linearizable=True)
+    leader = cluster.leader
+    if leader is None:
+        raise Refused(Refusal.GONE, "the lock vanished while it was moved to a new session")
+    if leader.incarnation != proof.incarnation or leader.name != coordinator.name:
+        raise Refused(Refusal.NOT_OURS, f"the leader key names {leader.name}")
+    return (yield from coordinator.adopt(session, leader.token, leader.incarnation))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
