@@ -99,8 +99,11 @@ def await_down(server: Server, call: Call, request: AwaitDown) -> bool:
 
 
 def kill_all(server: Server, call: Call, request: KillAll) -> None:
-    """SIGKILL everything of this server: stopped children first, postmaster last, then leftovers; waits until they are dead."""
-    living = server.postmaster()
+    """SIGKILL everything of this server: stopped children first, postmaster last, then leftovers; waits until they are dead.
+
+    Reads nothing of the data directory, whose disk may hang: a postmaster that is not known is found among the leftovers.
+    """
+    living = server.known_postmaster()
     killed = _kill_family(living, call) if living is not None else []
     while found := process.leftovers(server.data_dir, server.server_names, server.tools.sessions()):
         for leftover in found:
