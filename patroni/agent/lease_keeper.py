@@ -272,8 +272,13 @@ class LeaseKeeper:
         """A view arrived: one newer than the lock that names another leader ends lease and Postgres in this thread (§1.7).
 
         The keeper's own thread may be waiting for the store. A store without revisions tells nothing here: its proofs do.
+        A lock under our own session is one that we created anew just now, after a hand removed it: the watch may be
+        faster than the answer.
         """
         with self._changed:
+            session, leader = self._state.session, cluster.leader
+            if session is not None and leader is not None and leader.session == session.id:
+                return
             proof, seen = self._state.proof, cluster.revision
             is_newer = proof is not None and proof.revision is not None and seen is not None and seen > proof.revision
             if not is_newer or cluster.leader is None or proof is None:

@@ -291,6 +291,15 @@ def test_a_view_ends_postgres_although_the_keepers_thread_waits_for_the_store() 
     assert bench.done == ["quit"]
 
 
+def test_a_view_of_our_own_new_lock_takes_nothing_away() -> None:
+    """The watch may show it before the answer to its creation has come."""
+    bench = Bench()
+    bench.leading()
+    anew = Leader(name="a", incarnation=Incarnation("lock 2"), token=Token("9"), revision=Revision(9), session=SESSION.id)
+    bench.keeper.saw(Cluster(leader=anew, revision=Revision(9)), bench.now())
+    assert bench.keeper.lease(bench.now()).is_held and bench.done == []
+
+
 def test_an_older_view_that_names_another_leader_takes_nothing_away() -> None:
     bench = Bench()
     bench.leading()
