@@ -24,7 +24,7 @@ from patroni.agent.logs import EXIT_FULL, Logs
 from patroni.agent.member import publication
 from patroni.agent.perform import FAILURES
 from patroni.agent.port import holder
-from patroni.agent.preflight import faults
+from patroni.agent.preflight import faults, faults_of_rest
 from patroni.agent.privilege import PrivilegeError, drop_root
 from patroni.agent.reconfigure import Reconfigurer, Users, timing_of
 from patroni.agent.shared import Shared
@@ -42,6 +42,7 @@ from patroni.fence.lock import DataDirectoryTaken, lock_data_directory
 from patroni.postgres.driver import Driver
 from patroni.postgres.request import PostgresError
 from patroni.rest.client import PeerClient
+from patroni.rest.server import tls_context
 from patroni.version import COMPATIBILITY, VERSION
 
 logger = logging.getLogger(__name__)
@@ -121,6 +122,7 @@ def _guarded(configuration: Configuration, logs: Logs) -> int:
 
 def _run(configuration: Configuration, logs: Logs) -> int:
     _refuse_faults(configuration)
+    peers = _peers(configuration)
     stopped = _Stopped()
     coordinator = Coordinator(prefix=cluster_prefix(configuration.namespace, configuration.scope), name=configuration.name)
     settings = configuration.settings
@@ -130,7 +132,6 @@ def _run(configuration: Configuration, logs: Logs) -> int:
         timing=timing_of(settings),
         clock=clock.now,
     )
-    peers = PeerClient(client_config(configuration), VERSION, Clocks())
     begun = _Begun(configuration=configuration, store=store, coordinator=coordinator, peers=peers, logs=logs)
     cluster = _first_view(begun, stopped)
     if cluster is None:
@@ -202,11 +203,27 @@ def _first_view(begun: _Begun, stopped: _Stopped) -> Cluster | None:
 
 def _refuse_faults(configuration: Configuration) -> None:
     """Refuse to start where it can be told that this node could not work."""
-    found = faults(postgres_config(configuration))
+    found = [
+        *faults(postgres_config(configuration)),
+        *faults_of_rest(rest_config(configuration), client_config(configuration)),
+    ]
     for fault in found[:-1]:
         logger.critical("%s", fault)
     if found:
         raise Refusal(found[-1])
+    tls = rest_config(configuration).tls
+    try:
+        if tls is not None:
+            tls_context(tls)
+    except OSError as error:  # every file is there, so what is in one of them is wrong
+        raise Refusal(f"restapi.certfile, restapi.keyfile, restapi.cafile: {error}") from error
+
+
+def _peers(configuration: Configuration) -> PeerClient:
+    try:
+        return PeerClient(client_config(configuration), VERSION, Clocks())
+    except OSError as error:
+        raise Refusal(f"ctl.certfile, ctl.keyfile, ctl.cacert: {error}") from error
 
 
 def _refuse_duplicate(begun: _Begun, cluster: Cluster) -> None:

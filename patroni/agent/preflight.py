@@ -14,6 +14,7 @@ from patroni.agent.port import fault_of_listening
 from patroni.postgres.binaries import find
 from patroni.postgres.config import PostgresConfig
 from patroni.postgres.request import PostgresError
+from patroni.rest.config import ClientConfig, RestConfig
 
 _ANY_HOST = {"*", "0.0.0.0", "::"}  # noqa: S104  # compared with
 
@@ -24,6 +25,26 @@ def faults(config: PostgresConfig) -> list[str]:
     if found:
         return found  # what is in it is not known then
     return [*_of_binaries(config), *_of_password_file(config.pgpass), *_of_address(config)]
+
+
+def faults_of_rest(rest: RestConfig, client: ClientConfig) -> list[str]:
+    """Return what keeps the REST API from being served, and peers from being asked."""
+    tls = rest.tls
+    files = [("ctl.certfile", client.certfile), ("ctl.keyfile", client.keyfile), ("ctl.cacert", client.cacert)]
+    if tls is not None:
+        files += [("restapi.certfile", tls.certfile), ("restapi.keyfile", tls.keyfile), ("restapi.cafile", tls.cafile)]
+    keys = {path: key for key, path in files if path is not None}  # the client falls back on the server's
+    found = [fault for path, key in keys.items() for fault in _of_readable(f"{key}: {path}", path)]
+    fault = fault_of_listening(rest.host, rest.port)
+    return found if fault is None else [*found, f"restapi.listen: {rest.host or '*'}:{rest.port}: {fault}"]
+
+
+def _of_readable(key: str, path: str) -> Iterator[str]:
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        yield f"{key}: {error.strerror}"
 
 
 def _of_data_directory(path: str) -> Iterator[str]:

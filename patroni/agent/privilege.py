@@ -16,31 +16,31 @@ class PrivilegeError(Exception):
     """The agent cannot become an unprivileged user; the message is one line for the operator."""
 
 
-def drop_root(data_directory: str, own_directories: Iterable[str], checkout: str) -> str | None:
-    """Become `postgres` if we are root; return a line that says so, or None if we were not root.
+def drop_root(data_directory: str, own_directories: Iterable[str], checkout: str, user: str = USER) -> str | None:
+    """Become the user if we are root; return a line that says so, or None if we were not root.
 
     data_directory and its parent, and own_directories, are made and handed over. checkout: must be readable afterwards.
     """
     if os.getuid() != 0:
         return None
     try:
-        user = pwd.getpwnam(USER)
+        entry = pwd.getpwnam(user)
     except KeyError as error:
         raise PrivilegeError(
-            f"started as root, and there is no user `{USER}` to become; start it as an unprivileged user"
+            f"started as root, and there is no user `{user}` to become; start it as an unprivileged user"
         ) from error
     for directory in (os.path.dirname(os.path.abspath(data_directory)), data_directory, *own_directories):
         try:
-            _hand_over(directory, user)
+            _hand_over(directory, entry)
         except OSError as error:
-            raise PrivilegeError(f"cannot make {directory} for user `{USER}`: {error.strerror}") from error
-    os.initgroups(USER, user.pw_gid)
-    os.setgid(user.pw_gid)
-    os.setuid(user.pw_uid)
-    os.environ.update(HOME=user.pw_dir, USER=USER, LOGNAME=USER)
+            raise PrivilegeError(f"cannot make {directory} for user `{user}`: {error.strerror}") from error
+    os.initgroups(user, entry.pw_gid)
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)
+    os.environ.update(HOME=entry.pw_dir, USER=user, LOGNAME=user)
     if not os.access(checkout, os.R_OK | os.X_OK):
-        raise PrivilegeError(f"user `{USER}` cannot read {checkout}; put it where it can, or open the directories above it")
-    return f"started as root: running as user {USER}"
+        raise PrivilegeError(f"user `{user}` cannot read {checkout}; put it where it can, or open the directories above it")
+    return f"started as root: running as user {user}"
 
 
 def _hand_over(directory: str, user: pwd.struct_passwd) -> None:

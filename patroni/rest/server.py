@@ -39,7 +39,7 @@ class RestServer:
         self._config = config
         self._limits = limits
         self._backlog = max(_BACKLOG, config.request_queue_size)
-        self._tls = _tls_context(config.tls) if config.tls else None
+        self._tls = tls_context(config.tls) if config.tls else None
         self._service = Service(config, ports, limits)
         self._socket: socket.socket | None = None
         self._loop = asyncio.new_event_loop()
@@ -159,7 +159,7 @@ def _listening_socket(config: RestConfig, backlog: int) -> socket.socket:
     return result
 
 
-def _tls_context(config: TlsConfig) -> ssl.SSLContext:
+def tls_context(config: TlsConfig) -> ssl.SSLContext:
     """Return the server's TLS settings (§5); client certificates verify against `cafile` only."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(config.certfile, config.keyfile, config.keyfile_password)
