@@ -60,7 +60,7 @@ def launch(server: Server, call: Call, request: Launch) -> int:
     server.heartbeat.close()
     server.rest.close()
     server.replication.close()
-    pid, started_ticks = _start(call, words, ignoring_stale_pid(server))
+    pid, started_ticks = _start(call, words, _environment(server))
     living = process.pin(pid)
     if living is None or living.started_ticks != started_ticks:
         raise PostgresError("Postgres ended right after its start; its own log says why")
@@ -168,10 +168,18 @@ def _first_answer(dialled: socket.socket, words: dict[str, str]) -> Readiness:
     return Readiness.REJECTING if is_refused else Readiness.ACCEPTING
 
 
-def _start(call: Call, words: list[str], extra: dict[str, str]) -> tuple[int, int]:
-    """Run the helper and return the pid and start time that it reports. extra: environment."""
-    kept = {name: value for name, value in environment(extra).items() if not name.startswith("KUBERNETES_")}
+def _environment(server: Server) -> dict[str, str]:
+    """Return the environment of the postmaster (contract/callbacks_and_scripts.md §11.2)."""
+    inherited = environment(ignoring_stale_pid(server))
+    kept = {name: value for name, value in inherited.items() if not name.startswith("KUBERNETES_")}
     kept.pop("NOTIFY_SOCKET", None)
+    if server.config.replication.password:
+        kept.pop("PGPASSWORD", None)  # the WAL receiver would prefer it to the password file
+    return kept
+
+
+def _start(call: Call, words: list[str], kept: dict[str, str]) -> tuple[int, int]:
+    """Run the helper and return the pid and start time that it reports. kept: environment."""
     ours, theirs = os.pipe()
     try:
         helper = _helper(words, kept, theirs)

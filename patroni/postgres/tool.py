@@ -42,9 +42,15 @@ class Finished:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment for children: the agent's without its own configuration (callbacks_and_scripts.md §2)."""
+    """Return the environment for children: the agent's without its own configuration (callbacks_and_scripts.md §2).
+
+    A PGPASSWORD from the terminal goes where a password file is given, because libpq would prefer it.
+    """
+    given = dict(extra or {})
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PATRONI_")}
-    return kept | dict(extra or {})
+    if "PGPASSFILE" in given:
+        kept.pop("PGPASSWORD", None)
+    return kept | given
 
 
 class Tools:

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -66,6 +67,24 @@ def test_a_clone_streams_and_both_say_so(primary: Node, standby: Node) -> None:
         },
     )
     assert standby.files().has_recovery_signal and not primary.files().has_recovery_signal
+
+
+@pytest.fixture
+def foreign_password() -> Iterator[None]:
+    """Be started from a terminal in which somebody has exported the password of another user, as for psql."""
+    before = os.environ.get("PGPASSWORD")
+    os.environ["PGPASSWORD"] = "not the replicator's"
+    yield
+    del os.environ["PGPASSWORD"]
+    if before is not None:
+        os.environ["PGPASSWORD"] = before
+
+
+@pytest.mark.usefixtures("foreign_password")
+def test_a_password_of_the_terminal_does_not_beat_the_password_file(primary: Node, standby: Node) -> None:
+    primary.sql("CREATE TABLE t AS SELECT 1 AS a")
+    standby.wait_for_stream(primary)
+    assert standby.sql("SELECT a FROM t") == [(1,)]
 
 
 def test_slots_are_changed_without_complaint_about_what_is_so_already(primary: Node, standby: Node) -> None:
