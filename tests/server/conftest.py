@@ -61,19 +61,21 @@ class Shared:
         self._running, self._cluster = ExitStack(), None
 
 
-@pytest.fixture(scope="session", params=StoreKind)
-def shared(request: pytest.FixtureRequest) -> Iterator[Shared]:
-    """Return the shared cluster of each store in turn."""
-    found = Shared(request.param)
+@pytest.fixture(scope="session")
+def shared() -> Iterator[dict[StoreKind, Shared]]:
+    """Return the shared clusters; each begins when it is first asked for."""
+    found = {store: Shared(store) for store in StoreKind}
     yield found
-    found.close()
+    for cluster in found.values():
+        cluster.close()
 
 
-@pytest.fixture
-def cluster(shared: Shared) -> Iterator[Cluster]:
-    """Return a healthy cluster of three nodes."""
-    yield shared.healthy()
-    shared.heal()
+@pytest.fixture(params=StoreKind)
+def cluster(request: pytest.FixtureRequest, shared: dict[StoreKind, Shared]) -> Iterator[Cluster]:
+    """Return a healthy cluster of three nodes on each store; `on_etcd` and `on_local` of a test choose one."""
+    found = shared[request.param]
+    yield found.healthy()
+    found.heal()
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ ends with `close` and in any case with the `server_directory` in which it lives.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -26,6 +27,7 @@ from tests.support.waiting import wait_until
 
 PATIENCE_S = 60.0  # for a condition that is never waited out; a busy machine may take long
 _LOG_TAIL_LINES = 40
+_LOCK_TIMEOUT_S = 10.0  # for the embedded store's file, which others lock for milliseconds
 _NOISE = re.compile("no action\\.|Lock owner|could not connect to the primary|Is the server running|waiting for WAL|checkpoint")
 
 
@@ -62,6 +64,7 @@ class Cluster:
         self._store_file = directory / "store" / "store.db"  # of the embedded store
         self.etcd = Etcd(directory) if self.shape.store is StoreKind.ETCD3 else None
         self.nodes = [self._node(number) for number in range(self.shape.size)]
+        self._next_number = self.shape.size
         self._running = ExitStack()
 
     def __enter__(self) -> Self:
@@ -93,6 +96,18 @@ class Cluster:
         self._running.callback(keys.close)
         return keys
 
+    @contextmanager
+    def frozen_store(self) -> Iterator[None]:
+        """Let the store answer nobody, and nothing expire in it, while the `with` lasts."""
+        if self.etcd is not None:
+            self.etcd.members[0].process.pause()
+            yield
+            self.etcd.members[0].process.go_on()
+            return
+        with closing(sqlite3.connect(self._store_file, timeout=_LOCK_TIMEOUT_S, isolation_level=None)) as connection:
+            connection.execute("BEGIN EXCLUSIVE")
+            yield
+
     def close(self) -> None:
         """Kill the agents, end their servers, then the store."""
         with self._running:
@@ -113,7 +128,8 @@ class Cluster:
 
     def add_node(self) -> Node:
         """Prepare one more node, with its link running; its agent is not started."""
-        node = self._node(len(self.nodes))
+        node = self._node(self._next_number)
+        self._next_number += 1
         self.nodes.append(node)
         if node.link is not None:
             self._running.enter_context(node.link)

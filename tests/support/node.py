@@ -19,7 +19,7 @@ from tests.support.directories import give_to_servers, subdirectory
 from tests.support.ports import reserve_port
 from tests.support.process import Process
 from tests.support.proxy import Proxy
-from tests.support.sql import Row, Session
+from tests.support.sql import Row, Session, SqlFailed
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -160,6 +160,14 @@ class Node:
         """Run one statement here as superuser, in a session of its own; SqlFailed if there is no answer in time."""
         with Session(self.dsn, timeout_s) as session:
             return session.run(statement, values, timeout_s)
+
+    def reads(self, statement: str) -> object:
+        """Return the first value of a query's answer; None: there is none, or no answer at all."""
+        try:
+            rows = self.sql(statement, timeout_s=3.0)
+        except SqlFailed:
+            return None
+        return rows[0][0] if rows else None
 
     @property
     def dsn(self) -> str:
