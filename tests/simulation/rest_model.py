@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from patroni.agent.order import TouchMember
 from patroni.dcs.member import Publication
 from patroni.decision.cluster import PostgresState
+from patroni.decision.leader_race import is_standing_back
 from patroni.decision.node import Node
 from patroni.decision.view import Answer, Silent
 from patroni.postgres import request as pg
@@ -35,7 +36,10 @@ def ask_peer(agent: Agent, api_url: str) -> Acts[Answer | Silent]:
     """Ask another agent for its status, 2 s at most."""
     name = urlsplit(api_url).hostname or ""
     reply = _Reply(Signal())
-    peer = agent.site.agents.get(name)
+    peer, there = agent.site.agents.get(name), agent.site.driver.postgres.peers[name]
+    if peer is None and there.host is not None and agent.site.network.is_open_both(agent.name, name):
+        yield agent.site.network.delay_s() * 2
+        return Silent(age_s=0.0)  # nobody listens there: refused at once
     if peer is not None:
         agent.site.network.send(agent.name, peer.place, name, lambda: _serve(peer, agent, reply))
     yield Wait(reply.signal, agent.site.host.lasts_s(PEER_S))
@@ -89,6 +93,7 @@ def _situation(agent: Agent, monitoring: Monitoring | None) -> Situation | None:
         cluster_seen=agent.loop.observed.cluster_began,
         settings=view.settings,
         guard=view.guard,
+        is_out_of_race=is_standing_back(view),
         next_run=now,
     )
     authority = agent.site.parts.authority(agent.keeper, turn, now)
