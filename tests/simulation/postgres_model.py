@@ -96,6 +96,7 @@ class Statement:
     node: str
     is_short: bool = False  # never one of those that take seconds
     backend: Task[None] | None = None
+    on_cut: Callable[[], None] = lambda: None  # the connection ends without an answer
 
 
 class Postgres:
@@ -188,11 +189,12 @@ class Postgres:
     # --- statements
 
     def execute(self, statement: Statement, answer: Callable[[bool], None]) -> None:  # acknowledged or not
-        """Work on a client's statement; `answer` is called when it was acknowledged or refused, never if it is cut off."""
+        """Work on a client's statement; `answer` says whether it was acknowledged; nobody is told by a host that dies."""
         if not self.is_accepting or self.is_in_recovery:
             answer(False)
             return
         self.statements[statement.number] = statement
+        statement.on_cut = lambda: answer(False)
         statement.backend = Task(self.live_host, self._work(statement, answer), lambda _: self._leave(statement))
 
     def _work(self, statement: Statement, answer: Callable[[bool], None]) -> Acts[None]:
@@ -220,6 +222,7 @@ class Postgres:
         """A backend dies here and now."""
         if statement.backend is not None:
             statement.backend.kill()
+        statement.on_cut()
         self._leave(statement)
 
     def flush(self, lsn: int) -> None:
@@ -403,7 +406,9 @@ class Postgres:
         self._exit()
 
     def lose_power(self) -> None:
-        """The host dies: what was not flushed is gone."""
+        """The host dies: what was not flushed is gone, and nobody is told."""
+        for statement in self.statements.values():
+            statement.on_cut = lambda: None
         self.kill_all()
         data = self.data
         if data is not None:
