@@ -115,6 +115,10 @@ class Agent:
         """Run until a signal or a decision ends it; return the exit status."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
+        return self.serve()
+
+    def serve(self) -> int:
+        """Run until a decision ends it, on any thread; return the exit status."""
         dispatcher = Dispatcher(self._parts)
         keeper = KeeperThread(self._keeper, self._plan.coordinator, self._plan.store, self.post)
         watch = WatchThread(self._keeper, self._plan.store, self._plan.coordinator.prefix, self.post)

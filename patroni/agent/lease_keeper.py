@@ -1,7 +1,7 @@
 """The lease keeper: renews the session on every node, and with it the proof of the lock while we lead.
 
 Promise: the lease never outlives what the store granted, because each deadline counts from before its request was sent; a
-refusal ends it in the thread that sees it; a loop that takes no turn loses the lock within ttl. Mechanism: this object
+refusal ends it in the thread that sees it; a loop that takes no turn loses lease and lock within ttl. Mechanism: this object
 holds one immutable state, replaced under a lock that nobody holds across a system call; `step` says what to do and for how
 long to wait, a thin runner does it. Not promised: that the lock is taken anew when it vanished; only `AcquireLock` creates
 (safety_rules.md §1-3, 7).
@@ -105,6 +105,7 @@ class _Keeping:
     proof: Proof | None = None
     is_refused: bool = False
     is_gone: bool = False
+    is_lapsed: bool = False  # the lease ran out, and the lock may stand for as long as its session is renewed
     silent_since: Instant | None = None
     due: Instant | None = None  # None: at once
     failures: int = 0
@@ -151,11 +152,11 @@ class LeaseKeeper:
                 order = Order(wait_s=min(due_in_s, look_s))
                 if state.proof is not None:
                     self._calm = (state, _later(now, min(due_in_s, fence_left_s(state.proof, now))))
-            elif state.proof is not None and (state.is_withheld or not state.has_turned):
+            elif (state.proof is not None or state.is_lapsed) and (state.is_withheld or not state.has_turned):
                 wants_turn = not state.is_withheld and state.turn_asked is None
                 if wants_turn:
                     self._state = replace(state, turn_asked=now)
-                order = Order(wait_s=look_s)  # a loop that is hung is never asked twice: the lease runs out
+                order = Order(wait_s=look_s)  # a loop that is hung is never asked twice: the lease and the lock run out
             else:
                 order = self._renewal(state, fence_wait_s)
             self._stepped = self._state
@@ -179,6 +180,7 @@ class LeaseKeeper:
         with self._changed:
             state = replace(self._state, is_in_flight=False, failures=0, silent_since=None, session=session, session_sent=sent)
             state = replace(state, due=_later(sent, renewal_period_s(session.ttl_s)), session_ttl_s=renewal.ttl_s)
+            state = replace(state, is_lapsed=state.is_lapsed and renewal.session is not None)
             if lock is not None and renewal.proof is not None and renewal.epoch == state.epoch:
                 timed = replace(renewal.proof, sent=sent, ttl_s=session.ttl_s, session=session.id)
                 state = replace(state, proof=replace(timed, token=lock[0], revision=lock[1]))
@@ -196,7 +198,8 @@ class LeaseKeeper:
             state = replace(self._state, is_in_flight=False, silent_since=None, due=None)
             is_current = renewal.epoch == state.epoch and state.proof is not None
             if why is Refusal.SESSION_GONE:
-                state = replace(state, session=None, session_sent=None, is_gone=is_current or state.is_gone)
+                is_gone = is_current or state.is_gone
+                state = replace(state, session=None, session_sent=None, is_gone=is_gone, is_lapsed=False)
             elif is_current and why is Refusal.GONE:
                 state = replace(state, is_gone=True)
             elif is_current and why is Refusal.NOT_OURS:
@@ -224,7 +227,7 @@ class LeaseKeeper:
                     failures=min(state.failures + 1, 8),
                     silent_since=state.silent_since or now,
                     due=_later(now, pause_s),
-                    has_turned=renewal.proof is not None,  # the turn just taken covers the repetition
+                    has_turned=renewal.proof is not None or state.is_lapsed,  # the turn just taken covers the repetition
                 )
             )
         self._tell(detail)
@@ -279,6 +282,8 @@ class LeaseKeeper:
             session, leader = self._state.session, cluster.leader
             if session is not None and leader is not None and leader.session == session.id:
                 return
+            if self._state.is_lapsed:
+                self._replace(replace(self._state, is_lapsed=False))
             proof, seen = self._state.proof, cluster.revision
             is_newer = proof is not None and proof.revision is not None and seen is not None and seen > proof.revision
             if not is_newer or cluster.leader is None or proof is None:
@@ -307,14 +312,15 @@ class LeaseKeeper:
             if state.epoch != if_epoch:
                 return if_epoch
             state = replace(state, proof=proof, is_refused=False, is_gone=False, is_withheld=False, session_sent=proof.sent)
-            self._replace(replace(state, epoch=state.epoch + 1, due=None, has_turned=True))
+            self._replace(replace(state, epoch=state.epoch + 1, due=None, has_turned=True, is_lapsed=False))
         self._tell()
         return if_epoch + 1
 
     def begin_drop(self) -> int:
         """Stop keeping the lock and return the new epoch: no renewal proves the lock from now on."""
         with self._changed:
-            self._replace(replace(self._state, proof=None, is_gone=False, is_refused=False, epoch=self._state.epoch + 1))
+            state = replace(self._state, proof=None, is_gone=False, is_refused=False, is_lapsed=False)
+            self._replace(replace(state, epoch=state.epoch + 1))
         self._tell()
         return self._state.epoch
 
@@ -331,7 +337,7 @@ class LeaseKeeper:
         """The loop took a turn; after a decision against leading the whole renewal is withheld (§5 of safety_rules.md)."""
         with self._changed:
             state = self._state
-            if state.proof is None and not state.is_withheld:
+            if state.proof is None and not state.is_withheld and not state.is_lapsed:
                 return
             has_turned = state.turn_asked is not None or state.has_turned
             is_withheld = is_against_leading and state.proof is not None
@@ -361,7 +367,9 @@ class LeaseKeeper:
             proof = self._state.proof
             if proof is None or fence_left_s(proof, now) > 0:
                 return
-            self._replace(replace(self._state, proof=None, is_gone=False, epoch=self._state.epoch + 1))
+            is_lapsed = not self._state.is_gone  # what vanished hangs on no session
+            state = replace(self._state, proof=None, is_gone=False, is_lapsed=is_lapsed, has_turned=False, turn_asked=None)
+            self._replace(replace(state, epoch=state.epoch + 1))
         self._tell("the lease is over")
 
     def _replace(self, state: _Keeping) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field, replace
 
+import pytest
+
 from patroni.agent.event import LeaseSeen, Payload, TurnWanted
 from patroni.agent.lease_keeper import LeaseKeeper, Renewal, Renewed
 from patroni.dcs.store import Refusal, Session
@@ -216,6 +218,54 @@ def test_a_hung_loop_gets_no_renewal() -> None:
     bench.now_s += TTL_S
     bench.keeper.step(bench.now())
     assert bench.done == ["quit"]
+
+
+def lapsed() -> Bench:
+    """Return a bench whose lease has run out although the session could still be renewed."""
+    bench = Bench()
+    bench.leading()
+    bench.prove()
+    bench.now_s += TTL_S - margin_s(TTL_S)
+    bench.keeper.step(bench.now())
+    assert not bench.keeper.lease(bench.now()).is_held
+    return bench
+
+
+def test_the_lock_of_a_hung_loop_runs_out_with_its_session() -> None:
+    """Renewed without a lease, the session would keep a lock that nobody uses and nobody releases."""
+    bench = lapsed()
+    for _ in range(20):
+        bench.now_s += 1.0
+        assert bench.keeper.step(bench.now()).renewal is None
+
+
+def test_a_loop_that_turns_after_its_lease_keeps_the_session_for_the_release() -> None:
+    bench = lapsed()
+    for _ in range(3):
+        renewal = bench.renewal()
+        assert renewal.proof is None and renewal.session is not None
+        bench.keeper.renewed(renewal, Renewed(sent=bench.now(), session=SESSION))
+        bench.now_s += TTL_S / 5
+        assert bench.keeper.step(bench.now()).renewal is None, "each renewal needs a turn"
+
+
+@pytest.mark.parametrize("is_released", [True, False], ids=["released", "another one leads"])
+def test_a_session_that_no_lock_hangs_on_needs_no_turn(is_released: bool) -> None:
+    bench = lapsed()
+    if is_released:
+        bench.keeper.begin_drop()
+    else:
+        other = Leader(name="b", incarnation=Incarnation("lock 2"), token=Token("9"), session=SessionId("s2"))
+        bench.keeper.saw(Cluster(leader=other, revision=Revision(9)), bench.now())
+    bench.now_s += TTL_S / 5
+    assert bench.keeper.step(bench.now()).renewal is not None
+
+
+def test_a_lost_session_is_opened_anew_without_a_turn() -> None:
+    bench = lapsed()
+    bench.keeper.refused(bench.renewal(), Refusal.SESSION_GONE, "", bench.now())
+    renewal = bench.keeper.step(bench.now()).renewal
+    assert renewal is not None and renewal.session is None
 
 
 def test_a_replica_renews_its_session_without_a_turn() -> None:
