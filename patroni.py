@@ -10,6 +10,6 @@ from patroni.checkout import enter_environment
 if __name__ == "__main__":
     enter_environment(__file__)
 
-    from patroni.agent.main import main
+    from patroni.agent.entry import main
 
     sys.exit(main())

@@ -49,7 +49,7 @@ setup(
         **DRIVERS,
         "all": sorted({need for store in STORES.values() for need in store} | set(DRIVERS["psycopg2-binary"])),
     },
-    entry_points={"console_scripts": ["patroni = patroni.agent.main:main", "patronictl = patroni.ctl.main:main"]},
+    entry_points={"console_scripts": ["patroni = patroni.agent.entry:main", "patronictl = patroni.ctl.main:main"]},
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Environment :: Console",

@@ -63,3 +63,15 @@ def test_without_environment_and_libraries_it_names_the_cure(script: Path) -> No
 def test_every_script_is_executable() -> None:
     paths = [ROOT / "patroni.py", ROOT / "patronictl.py", ROOT / ".ci" / "run", *(ROOT / "script").iterdir()]
     assert [path.name for path in paths if path.is_file() and not os.access(path, os.X_OK)] == []
+
+
+def test_without_a_driver_the_agent_says_which_one_to_install(tmp_path: Path) -> None:
+    (tmp_path / "psycopg2").mkdir()
+    (tmp_path / "psycopg2" / "__init__.py").write_text("raise ImportError('libpq.so.5 is missing', name='psycopg2._psycopg')\n")
+    command = [sys.executable, "-c", "import sys; from patroni.agent.entry import main; sys.exit(main())"]
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "patroni: no driver for Postgres (libpq.so.5 is missing); install psycopg2-binary, or psycopg2 with libpq\n",
+    )
