@@ -30,7 +30,12 @@ from tests.support.waiting import wait_until
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 60.0
 HOST = "127.0.0.1"
-ENTRY = "import sys; from patroni.ctl.main import main; sys.exit(main())"
+ENTRY = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as at a terminal; a run in the background inherits "ignored"
+from patroni.ctl.main import main
+sys.exit(main())
+"""
 
 
 def _clock() -> Instant:
@@ -108,6 +113,7 @@ def interrupted(arguments: Sequence[str], output: Path, lines: int) -> Done:
         _, err = process.communicate(timeout=LIMIT_S)
     finally:
         process.kill()
+        process.communicate()
     return Done(status=process.returncode, out=output.read_text(), err=err)
 
 
