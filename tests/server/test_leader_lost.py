@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.server.stores import on_etcd, on_local
 from tests.support.cluster import Cluster
 from tests.support.node import Node
 from tests.support.sql import Session
@@ -67,6 +68,7 @@ def test_an_agent_that_comes_back_in_time_adopts_its_leader(cluster: Cluster) ->
     assert (leader.timeline(), postmaster(leader)) == (timeline, pid)
 
 
+@on_etcd
 def test_an_agent_that_stays_away_loses_the_lock_and_its_rows_on_return(cluster: Cluster) -> None:
     """Without its agent the old primary runs on and takes writes: nobody fences it before the guard exists."""
     old = cluster.wait_healthy()
@@ -81,6 +83,7 @@ def test_an_agent_that_stays_away_loses_the_lock_and_its_rows_on_return(cluster:
     wait_until(lambda: old.reads("SELECT string_agg(writer, ' ') FROM written") == "new", 10.0, "the new history on it")
 
 
+@on_local
 def test_a_frozen_agent_finds_another_leader(cluster: Cluster) -> None:
     """It has lost the lock in the meantime, and takes its Postgres down as soon as it can."""
     old = cluster.wait_healthy()
@@ -94,6 +97,7 @@ def test_a_frozen_agent_finds_another_leader(cluster: Cluster) -> None:
     assert cluster.leader() is new
 
 
+@on_etcd
 def test_a_lost_node_is_replaced_and_comes_back(cluster: Cluster) -> None:
     old = cluster.wait_healthy()
     timeline = old.timeline()

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.server.stores import on_etcd, on_local
 from tests.support.cluster import Cluster
 from tests.support.node import Node
 
@@ -36,12 +37,14 @@ def test_a_switchover_to_a_candidate(cluster: Cluster) -> None:
     assert "running pg_rewind" not in leader.log().rpartition("switchover")[2]
 
 
+@on_local
 def test_a_switchover_without_a_candidate(cluster: Cluster) -> None:
     leader = cluster.wait_healthy()
     carried_out(cluster, leader, "/switchover", leader=leader.name)
     assert cluster.wait_healthy() is not leader
 
 
+@on_etcd
 def test_a_switchover_keeps_every_row(cluster: Cluster) -> None:
     """What was acknowledged before the server shut down is on its successor."""
     leader = cluster.wait_healthy()
@@ -69,6 +72,7 @@ def test_a_manual_failover_to_a_candidate(cluster: Cluster) -> None:
     assert cluster.wait_healthy() is candidate
 
 
+@on_local
 def test_a_failover_while_the_leader_is_lost(cluster: Cluster) -> None:
     """The key still names the lost leader; when its lease is over, the candidate takes it, not the other one."""
     leader = cluster.wait_healthy()
@@ -89,6 +93,7 @@ def scheduled(node: Node, in_s: float, **body: object) -> datetime:
     return at
 
 
+@on_etcd
 def test_a_scheduled_switchover_comes_at_its_time(cluster: Cluster) -> None:
     leader = cluster.wait_healthy()
     at = scheduled(leader, 4.0, candidate=cluster.replicas()[0].name)
@@ -98,6 +103,7 @@ def test_a_scheduled_switchover_comes_at_its_time(cluster: Cluster) -> None:
     assert cluster.wait_healthy() is not leader
 
 
+@on_local
 def test_a_scheduled_switchover_is_taken_back(cluster: Cluster) -> None:
     leader = cluster.wait_healthy()
     scheduled(leader, 3600.0)
