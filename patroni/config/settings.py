@@ -167,8 +167,11 @@ def _build(layers: _Layers, notes: Notes) -> Configuration:
 
 def _check(local: Mapping[str, object], values: Values, notes: Notes) -> None:
     """Add the faults that concern no single key's type."""
-    if values.find("name", str) == RESERVED_NAME:
+    name = values.find("name", str)
+    if name == RESERVED_NAME:
         notes.faults.append(f"name: {RESERVED_NAME} is reserved")
+    if name is not None and "/" in name:  # only direct children of `members/` are members (contract/dcs.md §1)
+        notes.faults.append(f"name: {name!r} has a slash; nobody would find such a key in the store")
     citus = section(local, "citus")
     if isinstance(citus.get("group"), int) and isinstance(citus.get("database"), str):
         notes.faults.append("citus: not supported yet; remove this section")

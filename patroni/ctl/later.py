@@ -35,5 +35,6 @@ def _command(name: str, text: str) -> click.Command:
         callback=refuse,
         params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
         help=f"{text} (Not in this version yet.)",
+        short_help=f"Not yet: {text}",
         context_settings={"ignore_unknown_options": True},
     )

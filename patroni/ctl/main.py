@@ -39,7 +39,12 @@ _COMMANDS = (dsn, edit_config, failover, flush, history, list_members, remove, s
 
 
 @click.group(epilog=f"patroni-agent {VERSION}")
-@click.option("-c", "--config-file", envvar="PATRONICTL_CONFIG_FILE", help="YAML file, or a directory of them.")
+@click.option(
+    "-c",
+    "--config-file",
+    envvar="PATRONICTL_CONFIG_FILE",
+    help="YAML file, or a directory of them; that of an agent will do. Default: ~/.config/patroni/patronictl.yaml",
+)
 @click.option("-d", "--dcs-url", "--dcs", envvar="DCS_URL", help="[SCHEME://][HOST][:PORT][/NAMESPACE] of the store.")
 @click.option("-k", "--insecure", "is_insecure", is_flag=True, help="Do not verify certificates of REST APIs.")
 @click.pass_context

@@ -321,18 +321,33 @@ def _format(connection: sqlite3.Connection) -> tuple[int, int]:
 
 def check(file: File) -> None:
     """Make the file's directory and the file; raise StoreConfigError where no waiting helps. A locked file is waited for."""
-    directory = os.path.dirname(file.path)
     try:
-        os.makedirs(directory, exist_ok=True)
-        if not os.access(directory, os.W_OK | os.X_OK):
-            raise PermissionError(f"{directory} is not writable")
-        if file.identity() is not None and not os.access(file.path, os.R_OK | os.W_OK):
-            raise PermissionError(f"{file.path} is not readable and writable")
-        with suppress(DcsUnavailable):
-            connection, _ = file.connect(FIRST_TRY_S)
-            connection.close()
+        fault = _fault(file)
+        if fault is None:
+            with suppress(DcsUnavailable):
+                connection, _ = file.connect(FIRST_TRY_S)
+                connection.close()
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise StoreConfigError(f"local.path: {file.path}: {error}") from error
-    except (sqlite3.Error, OSError) as error:
-        raise StoreConfigError(f"local.path: {file.path}: {error}") from error
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return
+        fault = str(error)
+    except sqlite3.Error as error:
+        fault = str(error)
+    except OSError as error:
+        said = error.strerror or str(error)
+        fault = said if error.filename in (None, file.path) else f"{error.filename}: {said}"
+    if fault is not None:
+        raise StoreConfigError(f"local.path: {file.path}: {fault}")
+
+
+def _fault(file: File) -> str | None:
+    """Return why the file cannot be used, seen from its directory and its permissions."""
+    directory = os.path.dirname(file.path)
+    if os.path.isdir(file.path):
+        return "is a directory, not a file"
+    os.makedirs(directory, exist_ok=True)
+    if not os.access(directory, os.W_OK | os.X_OK):
+        return f"{directory} is not writable"
+    if file.identity() is not None and not os.access(file.path, os.R_OK | os.W_OK):
+        return "is not readable and writable"
+    return None

@@ -21,6 +21,7 @@ NO_STORE = "write one of these sections: etcd3, local"
         ("name: null", "name: is missing"),
         ("name: 0", "name: 0 is not text; write it in quotes"),
         ("name: __patroni_strict_sync_replica_placeholder__", "name: __patroni_strict_sync_replica_placeholder__ is reserved"),
+        ("name: a/b", "name: 'a/b' has a slash; nobody would find such a key in the store"),
         ("namespace: 1", "namespace: 1 is not text; write it in quotes"),
         # Store.
         ("etcd3: null", f"no store is configured; {NO_STORE}"),

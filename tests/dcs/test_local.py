@@ -179,8 +179,16 @@ def test_a_file_that_is_not_ours_is_left_alone(tmp_path: Path, clock: HandClock,
 
 def test_a_path_below_a_file_is_one_line(tmp_path: Path, clock: HandClock) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreConfigError, match=r"^local\.path: .*file"):
-        _open(tmp_path / "file" / "store.sqlite", clock)
+    path = tmp_path / "file" / "store.sqlite"
+    with pytest.raises(StoreConfigError) as caught:
+        _open(path, clock)
+    assert str(caught.value) == f"local.path: {path}: {tmp_path}/file: File exists"
+
+
+def test_a_directory_as_the_file_is_named_as_such(tmp_path: Path, clock: HandClock) -> None:
+    with pytest.raises(StoreConfigError) as caught:
+        _open(tmp_path, clock)
+    assert str(caught.value) == f"local.path: {tmp_path}: is a directory, not a file"
 
 
 COUNT = """
