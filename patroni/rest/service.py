@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import format_datetime
+from operator import is_not
 from platform import python_version
 
 from patroni.decision.lease import Instant
@@ -17,9 +18,9 @@ from patroni.rest import routes
 from patroni.rest.access import Access, load_access, resolve_host
 from patroni.rest.config import RestConfig, ServerTokens
 from patroni.rest.document import wants_query
-from patroni.rest.message import Banner, Request, Response, text
+from patroni.rest.message import Banner, Request, Response, Target, text
 from patroni.rest.operations import Operations, run
-from patroni.rest.probe import SharedProbe
+from patroni.rest.probe import Result, SharedProbe
 from patroni.rest.routes import Need
 from patroni.rest.snapshot import COMPATIBILITY_VERSION, Authority, Clock, Situation, Snapshot
 
@@ -53,6 +54,31 @@ class Limits:
     headers: int = 100
 
 
+class _SharedAnswers:
+    """Answers to equal requests, used again while what they were made of is the same: while the query is shared, at most.
+
+    Who may act as leader is asked for each request before; what else changes with time alone may be as old as the query.
+    """
+
+    MOST = 64  # equal requests that are known at a time: a few checks, from a few proxies
+
+    def __init__(self) -> None:
+        self._made_of: tuple[object, ...] = ()
+        self._answers: dict[tuple[str, int], tuple[Target, Response]] = {}  # by method and identity of the parsed target
+
+    def answer(self, request: Request, situation: Situation, query: Result) -> Response:
+        """Return the answer of this situation, whose monitoring is the query's."""
+        made_of = (situation.snapshot, situation.authority, query)
+        if len(self._made_of) != len(made_of) or any(map(is_not, made_of, self._made_of)) or len(self._answers) >= self.MOST:
+            self._made_of = made_of
+            self._answers.clear()
+        key = (request.method, id(request.target))
+        known = self._answers.get(key)
+        if known is None or known[0] is not request.target:
+            known = self._answers[key] = (request.target, routes.respond(request, situation))
+        return known[1]
+
+
 class Service:
     """Answers requests; lives on the server's loop."""
 
@@ -65,6 +91,7 @@ class Service:
         self._probe = SharedProbe(ports.probe, limits.probe_s, limits.probe_reuse_s)
         self._executor = ThreadPoolExecutor(max_workers=limits.operations, thread_name_prefix="rest-operation")
         self._operating = 0
+        self._shared = _SharedAnswers()
         self._banner = Banner(common=b"")
         self._banner_s = float("-inf")
 
@@ -95,7 +122,7 @@ class Service:
                 recent = self._probe.recent(now_s)
                 if recent is None or (recent.monitoring is None and need is Need.PATIENT_QUERY):
                     return self._query(request, need)
-                return routes.respond(request, replace(situation, monitoring=recent.monitoring))
+                return self._shared.answer(request, replace(situation, monitoring=recent.monitoring), recent)
 
     def close(self) -> None:
         """Begin nothing more; what runs is left to its own deadlines."""

@@ -371,6 +371,19 @@ def test_a_crash_seen_meanwhile_voids_the_shared_answer(agent: FakeAgent, port: 
     assert "xlog" not in document(get(port, "/patroni")[2])
 
 
+def test_an_answer_is_used_again_for_its_request_while_nothing_has_changed(agent: FakeAgent) -> None:
+    with served(agent, Limits(probe_reuse_s=60.0)) as port:
+        assert {get(port, "/primary")[0] for _ in range(3)} == {200}
+        assert (get(port, "/replica")[0], get(port, "/primary?lag=1")[0], get(port, "/read-write")[0]) == (503, 200, 200)
+        agent.authority = Authority.OVER
+        assert (get(port, "/primary")[0], get(port, "/read-write")[0]) == (503, 503)
+        agent.authority = Authority.HELD
+        targets = [f"/replica?tag_{number}=1" for number in range(200)]
+        assert {get(port, target)[0] for target in (*targets, "/replica")} == {503}
+        assert get(port, "/primary")[0] == 200
+        assert agent.queries == 1
+
+
 def test_replica(agent: FakeAgent, port: int) -> None:
     agent.authority = Authority.NONE
     agent.monitoring = STANDBY
