@@ -81,7 +81,7 @@ def _run(event: Event, cluster: Cluster, writer: Writer, measured: Mapping[Figur
     writer.wait_steady()
     if event.decision is not None and not cluster.shape.software.is_stock:
         decided_wall_s = _time_of_line(event.line, leader, log_bytes)
-        measured[event.decision].append((decided_wall_s - began_wall_s) * 1000)
+        measured[event.decision].append(max(0.0, decided_wall_s - began_wall_s) * 1000)  # the log has milliseconds
     event.mend(leader)
     cluster.wait_healthy()
     writer.wait_steady()
