@@ -6,13 +6,13 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.kill.losses import MAXIMUM_LAG_BYTES, elections, explained
-from tests.support.cluster import Cluster, Shape, StoreKind
+from tests.support.cluster import FAST, Cluster, Shape, StoreKind
 from tests.support.directories import server_directory
 from tests.support.haproxy import HaProxy
 from tests.support.node import PASSWORD, SUPERUSER, Node
@@ -21,8 +21,19 @@ from tests.support.waiting import NotInTime
 from tests.support.writer import TABLE, Writer
 
 HEALED_S = 180.0
-QUIET_S = (20.0, 40.0)  # between two kills
-AWAY_S = (0.0, 10.0)  # how long what was killed stays away
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast one kill follows another."""
+
+    quiet_s: tuple[float, float] = (20.0, 40.0)  # between two kills
+    away_s: tuple[float, float] = (0.0, 10.0)  # how long what was killed stays away
+    timing: Mapping[str, int] = field(default_factory=lambda: {"ttl": 30, "loop_wait": 10, "retry_timeout": 10})
+
+
+USUAL = Pace()
+FAST_PACE = Pace(quiet_s=(1.0, 3.0), away_s=(0.0, 3.0), timing=FAST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,17 +55,18 @@ class _Tally:
 class Run:
     """A cluster of three, HAProxy before it, one writer."""
 
-    def __init__(self, store: StoreKind, chance: random.Random) -> None:
+    def __init__(self, store: StoreKind, chance: random.Random, pace: Pace = USUAL) -> None:
         """chance: makes every choice."""
         self._store = store
         self._chance = chance
+        self._pace = pace
         self._tally = _Tally()
 
     def carry_out(self, seconds: float) -> int:
         """Kill for so long, then heal and account; return the exit status."""
         with ExitStack() as running:
             place = running.enter_context(server_directory("kill"))
-            dynamic = {"ttl": 30, "loop_wait": 10, "retry_timeout": 10, "maximum_lag_on_failover": MAXIMUM_LAG_BYTES}
+            dynamic = {**self._pace.timing, "maximum_lag_on_failover": MAXIMUM_LAG_BYTES}
             cluster = running.enter_context(Cluster(place, Shape(store=self._store, dynamic=dynamic)))
             leader = cluster.bootstrap()
             leader.sql(TABLE)
@@ -76,14 +88,14 @@ class Run:
         pause = threading.Event()
         end_s = time.monotonic() + seconds
         while time.monotonic() < end_s:
-            pause.wait(self._chance.uniform(*QUIET_S))
+            pause.wait(self._chance.uniform(*self._pace.quiet_s))
             leader = cluster.wait_healthy(HEALED_S)
             faults = self._choose(cluster, haproxy, leader)
             began_s = time.monotonic()
             for fault in faults:
                 self._tally.kills_s.append(time.monotonic())
                 fault.strike()
-            pause.wait(self._chance.uniform(*AWAY_S))
+            pause.wait(self._chance.uniform(*self._pace.away_s))
             for fault in faults:
                 fault.mend()
             after = cluster.wait_healthy(HEALED_S)
@@ -134,8 +146,8 @@ class Run:
         leader = cluster.wait_healthy(HEALED_S)
         with Session(leader.dsn, 10.0) as session:
             lost = writer.lost(session)
-        held = elections(cluster.nodes)
-        losses = explained(lost, self._tally.kills_s, held, time.time() - time.monotonic())
+        held = elections([(node.name, node.log()) for node in cluster.nodes])
+        losses = explained(lost, self._tally.kills_s, held)
         for loss in losses:
             say(f"lost: {loss}")
         unexplained = [loss for loss in losses if not loss.is_explained]
@@ -145,7 +157,10 @@ class Run:
             f" ({len(unexplained)} not explained by an election), {len(held)} elections, {len(too_far)} from too far behind;"
             f" writes away {self._tally.longest_away_s:.1f} s at most"
         )
-        return 1 if unexplained or too_far else 0
+        if unexplained or too_far:
+            _keep_logs(cluster)
+            return 1
+        return 0
 
 
 def say(line: str) -> None:
