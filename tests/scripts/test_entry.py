@@ -63,7 +63,9 @@ def test_without_environment_and_libraries_it_names_the_cure(script: Path) -> No
 def test_asking_the_demo_for_help_installs_nothing(tmp_path: Path) -> None:
     (tmp_path / "script").mkdir()
     shutil.copy(ROOT / "script" / "demo", tmp_path / "script" / "demo")  # and no bootstrap beside it
-    done = subprocess.run([tmp_path / "script" / "demo", "--help"], capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    done = subprocess.run(
+        [tmp_path / "script" / "demo", "--help"], capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Three agents")
     assert "--check" in done.stdout and "--store etcd3" in done.stdout
