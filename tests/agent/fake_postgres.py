@@ -35,6 +35,7 @@ class FakePostgres:
         self.asked: list[Request[Any]] = []
         self.hooks: dict[type[Request[Any]], Callable[[], None]] = {}  # called on the thread that asks, before anything else
         self.answers: dict[type[Request[Any]], object] = {}  # instead of the model's; an exception is raised
+        self.hanging: list[type[Request[Any]]] = []  # what it was asked for and has not answered
         self._changed = threading.Condition()
         self._held: set[type[Request[Any]]] = set()
         self._cancels = 0
@@ -88,10 +89,12 @@ class FakePostgres:
             is_cancellable = isinstance(request, CANCELLABLE)
             if is_cancellable and is_cancelled():
                 raise PostgresError("cancelled")
+            self.hanging.append(type(request))
             self._changed.notify_all()
             self._changed.wait_for(
                 lambda: type(request) not in self._held or (is_cancellable and self._cancels != cancels), PATIENCE_S
             )
+            self.hanging.remove(type(request))
             if is_cancellable and self._cancels != cancels:
                 raise PostgresError("cancelled")
             answer = self.answers[type(request)] if type(request) in self.answers else self._do(request)

@@ -17,9 +17,10 @@ from patroni.agent.member import publication
 from patroni.agent.reconfigure import Reconfigurer, Users
 from patroni.agent.shared import Shared
 from patroni.dcs.coordinator import Coordinator, drive
+from patroni.dcs.member import Publication
 from patroni.dcs.memory import MemoryLink, MemoryServer, MemoryStore
-from patroni.dcs.store import Entry, ReadPrefix, Snapshot, Write
-from patroni.decision.cluster import Cluster
+from patroni.dcs.store import Entry, OpenSession, ReadPrefix, Snapshot, Write
+from patroni.decision.cluster import Cluster, FailoverRequest, PostgresState, Role
 from patroni.decision.settings import Settings
 from patroni.decision.view import Answer, Silent
 from patroni.postgres.driver import Driver
@@ -108,9 +109,7 @@ class Living:
         self.coordinator = Coordinator(prefix=PREFIX, name="a")
         self.status: int | None = None
         GatedShared.gate = self.loop_gate
-        shared = GatedShared(
-            settings=self.configuration.settings, dynamic_configuration=self.configuration.dynamic.values
-        )
+        shared = GatedShared(settings=self.configuration.settings, dynamic_configuration=self.configuration.dynamic.values)
         driver = Driver(postgres_config(self.configuration), time.monotonic)
         users = Users(shared=shared, driver=driver, store=self.store, logs=Logs())
         self.reconfigurer = Reconfigurer(self.configuration, users)
@@ -155,6 +154,27 @@ class Living:
         self.postgres.close()
         self.thread.join(PATIENCE_S)
 
+    # --- what others do
+
+    def join(self, *names: str) -> None:
+        """Let these members come."""
+        store = MemoryStore(self.server)
+        session = store.open_session(OpenSession(3600.0), 1.0)
+        for name in names:
+            said = Publication(
+                conn_url=f"postgres://{name}:5432/postgres",
+                api_url=f"http://{name}:8008/patroni",
+                state=PostgresState.RUNNING,
+                role=Role.REPLICA,
+                version="4.1.4",
+            )
+            other = Coordinator(prefix=PREFIX, name=name)
+            drive(other.touch_member(session.id, said), store, clock.now, 1.0)
+
+    def ask_for_switchover(self) -> None:
+        request = FailoverRequest(leader="a")
+        drive(self.coordinator.write_failover(request), MemoryStore(self.server), clock.now, 1.0)
+
     # --- what is seen of it
 
     @property
@@ -174,7 +194,7 @@ class Living:
         proof = self.agent._keeper.lease(clock.now()).proof
         return proof.sent.boot_s if proof is not None else 0.0
 
-    def await_renewals(self, count: int = 3) -> None:
+    def await_renewals(self, count: int = 2) -> None:
         """Wait for so many renewals of the lock; it is held all the time."""
         seen_s, renewals = self.proved_s(), 0
         deadline_s = time.monotonic() + PATIENCE_S
