@@ -70,7 +70,7 @@ class Reconfigurer:
 
     def save(self, data_dir: str) -> None:
         """Cache the dynamic layer in the data directory, if it changed (contract/configuration.md §1.7)."""
-        text = json.dumps(dict(self.configuration.dynamic.values))
+        text = json.dumps(dict(self.configuration.dynamic.values), default=str)  # a date of YAML as its text, as in the store
         if text == self._saved:
             return
         try:
