@@ -63,7 +63,6 @@ class Tally:
     promotions: int = 0
     excused: int = 0  # statements acknowledged against another leader by a node whose agent was dead or frozen
     by_act: int = 0  # the same where an act of the store had ended the lock
-    twins: int = 0  # looks at a node that is left behind on a timeline whose number another one took, too
     orphaned_s: float = 0.0  # the longest time for which a running agent left an orphaned primary writable
     acknowledged: dict[int, tuple[Branch, int]] = field(default_factory=dict)  # by statement: branch, end of the record
 
@@ -363,18 +362,22 @@ class Checkers:
         for node in self._world.nodes.values():
             if node.agent is None:
                 return f"no agent runs on {node.name}"
-            if node is not leader and not self._is_streaming(node, leader) and not self._is_twin(node, leader):
+            is_left_behind = node is not leader and not self._is_streaming(node, leader)
+            if is_left_behind and not self.is_twin(node) and not self.is_torn(node):
                 return f"{node.name} does not stream from {leader.name}"
         return None
 
-    def _is_twin(self, node: Node, leader: Node) -> bool:
+    def is_torn(self, node: Node) -> bool:
+        """Whether a rewind of this node was cut short: its data is of no use until another one, or a clone, has succeeded."""
+        return node.postgres.data is not None and node.postgres.data.is_torn
+
+    def is_twin(self, node: Node) -> bool:
         """Whether this node took a timeline that another one took as well: by its number nobody can tell them apart."""
-        mine, theirs = node.postgres.data, leader.postgres.data
+        leader = self._world.leader()
+        mine, theirs = node.postgres.data, leader.postgres.data if leader is not None else None
         if mine is None or theirs is None or not node.postgres.is_in_recovery or theirs.branch.left_at(mine.branch) is not None:
             return False
-        is_twin = any(branch.timeline == mine.branch.timeline for branch in theirs.branch.line())
-        self.tally.twins += is_twin
-        return is_twin
+        return any(branch.timeline == mine.branch.timeline for branch in theirs.branch.line())
 
     def _is_streaming(self, node: Node, leader: Node) -> bool:
         receiver, data = node.postgres.receiver, node.postgres.data
