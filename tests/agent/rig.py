@@ -44,6 +44,7 @@ class Rig:
         self.ended: list[str] = []  # what the fence did
         self.watched: list[int] = []
         self.left: list[int] = []
+        self.saves: list[str] = []  # names of the threads that saved
         self.facts = 0
         self.peer: Answer | Silent | Exception = Silent(age_s=0.0)
         self.fence = InProcessFence(lambda: self.ended.append("quit"), lambda: self.ended.append("kill"))
@@ -67,7 +68,7 @@ class Rig:
                 conn_url="postgres://a/", api_url="http://a/", state=PostgresState.RUNNING, role=Role.REPLICA, version="4"
             ),
             read_local=lambda: None,
-            save_dynamic=lambda: None,
+            save_dynamic=lambda: self.saves.append(threading.current_thread().name),
             leave=self.left.append,
         )
         self.dispatcher = Dispatcher(self.parts)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from patroni.agent import order
+from patroni.agent import clock, order
 from patroni.agent.event import (
     ChainEnded,
     ChainStepped,
@@ -17,12 +17,14 @@ from patroni.agent.event import (
     HistorySeen,
     JobBegan,
     JobEnded,
+    LocalRead,
     MemberTouched,
     MonitoringSeen,
     Noted,
     PeerSeen,
     StoreSilent,
 )
+from patroni.dcs.store import EndSession
 from patroni.decision.actions import (
     AcquireLock,
     Checkpoint,
@@ -411,6 +413,48 @@ def test_the_member_key_hangs_on_the_session(rig: Rig) -> None:
     assert rig.await_told(MemberTouched, 2).is_ok
     session = rig.keeper.session
     assert session is not None and rig.read().members["a"].session == session.id
+
+
+def test_a_member_key_whose_session_is_gone_wakes_the_keeper(rig: Rig) -> None:
+    rig.renew()
+    session = rig.keeper.session
+    assert session is not None
+    rig.store.end_session(EndSession(session.id), 1.0)
+    assert rig.keeper.step(clock.now()).renewal is None, "none is due"
+    rig.dispatcher.dispatch(order.TouchMember(node=Node(name="a"), is_leader=False))
+    assert not rig.await_told(MemberTouched).is_ok
+    assert rig.keeper.step(clock.now()).renewal is not None
+
+
+def test_a_reload_writes_the_files_of_what_postgres_is_now(full: Rig) -> None:
+    full.dispatcher.dispatch(order.ReloadPostgres(is_standby=True, upstream=None))
+    full.await_asked(pg.Reload)
+    written = pg.WriteConfiguration(is_standby=True, upstream=None, is_running=True)
+    assert full.postgres.asked == [written, pg.Reload()]
+
+
+def test_a_reload_that_fails_ends_with_the_step_that_failed(full: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    full.postgres.answers[pg.WriteConfiguration] = PostgresError("disk full")
+    full.dispatcher.dispatch(order.ReloadPostgres(is_standby=False, upstream=None))
+    wait_until(lambda: "Postgres was not reloaded: disk full" in caplog.text, PATIENCE_S, "the line")
+    assert full.postgres.was_asked(pg.Reload) == 0
+
+
+def test_files_of_the_agent_are_read_and_written_beside_the_loop(rig: Rig) -> None:
+    rig.dispatcher.dispatch(order.SaveDynamic())
+    rig.dispatcher.dispatch(order.ReadLocal())
+    assert rig.await_told(LocalRead).local is None
+    assert rig.saves == ["files"]
+
+
+def test_a_checkpoint_that_fails_lets_the_next_one_begin(full: Rig) -> None:
+    full.postgres.answers[pg.RunCheckpoint] = PostgresTimeout("no answer")
+
+    def was_asked_twice() -> bool:
+        full.run(Checkpoint())
+        return full.postgres.was_asked(pg.RunCheckpoint) > 1
+
+    wait_until(was_asked_twice, PATIENCE_S, "the second one")
 
 
 def test_a_worker_that_hangs_holds_up_no_other(rig: Rig) -> None:

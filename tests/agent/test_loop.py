@@ -38,7 +38,7 @@ from patroni.decision.actions import (
     StopPostgres,
     WriteStatus,
 )
-from patroni.decision.cluster import Cluster, Leader, PostgresState, Revision, Role, Token
+from patroni.decision.cluster import Cluster, Leader, Lsn, PostgresState, Revision, Role, Token
 from patroni.decision.node import ClusterState, DataDirectory, Process
 from patroni.decision.reasons import Code
 from patroni.decision.settings import Settings
@@ -209,6 +209,28 @@ def test_giving_up_waits_for_no_job() -> None:
     clone = StartAsStandby(upstream=None, timeout_s=None)
     turn = bench.turn(JobBegan(action=clone), Signalled(number=15))
     assert of(turn, order.CancelRunningJob) != []
+
+
+def test_a_job_is_cancelled_once() -> None:
+    bench = Bench()
+    bench.led()
+    turn = bench.turn(JobBegan(action=StartAsStandby(upstream=None, timeout_s=None)), Signalled(number=15))
+    assert of(turn, order.CancelRunningJob) != []
+    turn = bench.turn(TurnWanted(), later_s=5.0)
+    assert turn.view.node.job is not None and turn.view.node.job.is_cancelled
+    assert of(turn, order.CancelRunningJob) == []
+
+
+def test_a_stop_whose_lock_is_handed_over_is_hurried() -> None:
+    bench = Bench()
+    bench.led()
+    demote = job_of(switchover(bench))
+    shut_down = files_seen(control=control(ClusterState.SHUT_DOWN, checkpoint_lsn=Lsn(4000)))
+    turn = bench.turn(JobBegan(action=demote), Noted(phase="fast stop", state=PostgresState.STOPPING), shut_down)
+    (chain,) = of(turn, order.StartChain)
+    assert isinstance(chain.actions[0], ReleaseLock)
+    bench.keeper.begin_drop()
+    assert of(bench.turn(ChainEnded(number=chain.number)), order.HurryJob) == [order.HurryJob()]
 
 
 def test_a_release_is_a_chain_of_a_new_epoch() -> None:
