@@ -189,11 +189,18 @@ def _query_period_s(observed: Observed, settings: Settings, now: Instant) -> flo
 
 
 def _is_restreaming(observed: Observed, now: Instant) -> bool:
-    """Whether a standby was pointed at its upstream just now and does not stream yet."""
+    """Whether a standby was pointed at its upstream just now and does not stream on the leader's timeline yet."""
     seen, last = observed.monitoring, observed.last_chain
-    if seen is None or not seen.is_in_recovery or seen.replication_state == "streaming" or last is None:
+    if seen is None or not seen.is_in_recovery or last is None or elapsed_s(last[0], now) >= RESTREAM_WITHIN_S:
         return False
-    return elapsed_s(last[0], now) < RESTREAM_WITHIN_S
+    return seen.replication_state != "streaming" or _is_on_older_timeline(observed)
+
+
+def _is_on_older_timeline(observed: Observed) -> bool:
+    """Whether the own timeline, as far as it is known, is one that the leader has left: peers would call us unfit for it."""
+    leader = observed.cluster.members.get(observed.cluster.leader_name or "") if observed.cluster else None
+    mine = observed.local_timeline
+    return leader is not None and leader.timeline is not None and mine is not None and mine < leader.timeline
 
 
 def _query(observed: Observed) -> Order:

@@ -7,7 +7,17 @@ from collections import Counter
 import pytest
 
 from patroni.agent import order
-from patroni.agent.event import ChainEnded, FilesSeen, JobBegan, MonitoringSeen, Noted, Payload, PeerSeen, StoreSilent
+from patroni.agent.event import (
+    ChainEnded,
+    ClusterSeen,
+    FilesSeen,
+    JobBegan,
+    MonitoringSeen,
+    Noted,
+    Payload,
+    PeerSeen,
+    StoreSilent,
+)
 from patroni.agent.look import Looks
 from patroni.agent.observe import Observed, RunningChain
 from patroni.agent.order import Order
@@ -29,7 +39,7 @@ from tests.agent.builders import (
     standby_seen,
     take,
 )
-from tests.decision.builders import an_answer
+from tests.decision.builders import a_cluster, a_member, an_answer
 
 STANDBY = (files_seen(has_recovery_signal=True), standby_seen(), seen(10, "b"))
 PRIMARY = (files_seen(), primary_seen(), seen(10, "a"))
@@ -125,6 +135,17 @@ def test_a_standby_that_was_turned_is_looked_at_until_it_streams() -> None:
     assert work.run(9.0)["QueryPostgres"] >= 40
     take(work.observed, work.now_s, standby_seen())
     assert work.run(30.0)["QueryPostgres"] <= 4
+
+
+def test_a_standby_that_streams_is_looked_at_until_it_is_known_on_the_leader_s_timeline() -> None:
+    leader = ClusterSeen(cluster=a_cluster("b", a_member("b", timeline=Timeline(2))), began=at(0.0), is_linearizable=False)
+    work = Clockwork(files_seen(has_recovery_signal=True), standby_seen(timeline=Timeline(1)), leader)
+    chain = Chain(actions=(Follow(None),), step=0, code=Code.FOLLOWER_OK)
+    work.observed.chain = RunningChain(number=1, chain=chain, began=at(0.0))
+    take(work.observed, 0.0, ChainEnded(number=1))
+    assert work.run(5.0)["QueryPostgres"] >= 20
+    take(work.observed, work.now_s, standby_seen(timeline=Timeline(2)))
+    assert work.run(5.0)["QueryPostgres"] <= 2
 
 
 def test_a_stopping_server_is_not_queried() -> None:
