@@ -30,6 +30,7 @@ class Host(Place):
         self.raw_rate = chance.uniform(1.0 - RAW_ERROR, 1.0 + RAW_ERROR)
         self._raw_offset_s = chance.uniform(1.0, 1e6)
         self._suspended_at_s: float | None = None
+        self.resumed_boot_s = 0.0  # CLOCK_BOOTTIME at the last end of a suspend; 0: there was none
         self._wall_offset_s = chance.uniform(-5.0, 5.0)
 
     def now(self) -> Instant:
@@ -62,6 +63,7 @@ class Host(Place):
         if self._suspended_at_s is not None:
             slept_s = self.engine.now_s - self._suspended_at_s
             self._suspended_at_s = None
+            self.resumed_boot_s = self.now().boot_s
             self.go(slept_s)
 
     def lag_s(self) -> float:

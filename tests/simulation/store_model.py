@@ -72,7 +72,7 @@ class StoreServer:
         self.on_change: list[Callable[[], None]] = []
         self.on_lock: list[Callable[[Lock, str], None]] = []  # the lock began, or is gone; and which host did it
         self._lock_token: Token | None = None
-        self._rate = rate
+        self.rate = rate
         self._clock = (0.0, 0.0)  # true time, own time
         self._is_standing = False
         self._deposed: MemoryState | None = None
@@ -86,7 +86,7 @@ class StoreServer:
     def own_s(self) -> float:
         """Return the time on the store's clock."""
         since_s, own_s = self._clock
-        return own_s + (0.0 if self._is_standing else self._rate * (self.engine.now_s - since_s))
+        return own_s + (0.0 if self._is_standing else self.rate * (self.engine.now_s - since_s))
 
     def stand(self, *, still: bool) -> None:
         """Let the clock that expires sessions stand still, or go on: an election of the store, a busy leader."""
@@ -110,7 +110,7 @@ class StoreServer:
             return float("inf")
         if self._is_standing:
             return float("inf")  # later than any rate says
-        return self.engine.now_s + (hold.expires_s - self.own_s()) / self._rate
+        return self.engine.now_s + (hold.expires_s - self.own_s()) / self.rate
 
     def lock_of(self, incarnation: Incarnation) -> Lock | None:
         """Return what is known of a lock."""
@@ -287,7 +287,7 @@ class StoreServer:
         next_s = self.state.next_expiry_s()
         if next_s is None or self._is_standing:
             return
-        at_s = self.engine.now_s + max(0.0, next_s - self.own_s()) / self._rate + 1e-6
+        at_s = self.engine.now_s + max(0.0, next_s - self.own_s()) / self.rate + 1e-6
         if at_s < self._expiry_s or self._expiry_s <= self.engine.now_s:
             self._expiry_s = at_s
             self.engine.soon(self.place, self._expire, at_s - self.engine.now_s)
