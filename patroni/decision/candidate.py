@@ -14,7 +14,7 @@ from patroni.decision.cluster import Lsn, Member, Timeline
 from patroni.decision.fact import cluster_timeline
 from patroni.decision.reasons import Reason
 from patroni.decision.rule import act
-from patroni.decision.view import Answer, Asked, Decision, Memory, View
+from patroni.decision.view import Answer, Asked, Decision, Memory, Peer, View
 
 FACTS_S = 3.0
 LONGEST_ASKING_S = 5.0  # a race waits so long for answers: twice the limit of a question, and a little
@@ -30,7 +30,10 @@ class Consulted:
 
 
 def consult(view: View, names: Iterable[str]) -> Consulted:
-    """Return what is known of these members, and who must be asked; nobody any more in a race that has waited long enough."""
+    """Return what is known of these members, and who must be asked; nobody any more in a race that has waited long enough.
+
+    Who was silent before he was wanted is asked again: his agent may be back.
+    """
     answers: dict[str, Answer] = {}
     to_ask: list[str] = []
     is_pending = False
@@ -44,11 +47,19 @@ def consult(view: View, names: Iterable[str]) -> Consulted:
                 to_ask.append(name)
             case Answer() as answer:
                 answers[name] = answer
+            case silent if _is_before_request(view, silent):
+                to_ask.append(name)
             case _:
                 pass  # Silent, and lately: it does not count.
     if _has_waited(view):
         return Consulted(answers=answers)
     return Consulted(answers=answers, to_ask=tuple(to_ask), is_complete=not to_ask and not is_pending)
+
+
+def _is_before_request(view: View, known: Peer) -> bool:
+    """Return whether a member was asked before the request for a switchover or failover was seen."""
+    since_s = view.memory.request_since_s
+    return since_s is not None and view.now_s - known.age_s < since_s
 
 
 def _has_waited(view: View) -> bool:
@@ -111,10 +122,7 @@ def failover_possible(view: View, *, beyond_lsn: Lsn | None = None, except_candi
 
 def _afresh(view: View, consulted: Consulted) -> Consulted:
     """Ask again who answered before the request was seen, unless a race has waited long enough."""
-    since_s = view.memory.request_since_s
-    old = tuple(
-        name for name, answer in consulted.answers.items() if since_s is not None and view.now_s - answer.age_s < since_s
-    )
+    old = tuple(name for name, answer in consulted.answers.items() if _is_before_request(view, answer))
     if not old or _has_waited(view):
         return consulted
     return replace(consulted, to_ask=tuple(sorted({*consulted.to_ask, *old})), is_complete=False)

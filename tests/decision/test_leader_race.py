@@ -288,16 +288,26 @@ PRIMARIES = [
 
 
 def asked(candidate: str | None, leader: str | None, **changes: Any) -> dict[str, Any]:
-    return {"cluster": a_cluster(None, failover=a_request(candidate, leader), failover_token=FAILOVER), **changes}
+    """Return what differs in the view of a node that has seen this request for some time."""
+    request = a_request(candidate, leader)
+    memory = replace(changes.pop("memory", a_memory()), request=request, request_since_s=NOW_S - 2.0)
+    return {"cluster": a_cluster(None, failover=request, failover_token=FAILOVER), "memory": memory, **changes}
 
 
 LEFT = a_memory(rival_since_s={"c": NOW_S - 30})
+EARLIER = Silent(age_s=2.1)
 REQUESTED = [
     case("we are asked", a_free(**asked("a", "b", peers={})), Code.RACE_ACQUIRE, ACQUIRE),
     case("we are asked, and not allowed", a_free(**asked("a", "b", settings=tagged(nofailover=True))), Code.RACE_NOT_ALLOWED),
     case("c is asked: is it well?", a_free(**asked("c", "b", peers={})), Code.RACE_ASKING, AskPeers(("c",))),
     case("c is well", a_free(**asked("c", "b")), Code.RACE_CANDIDATE),
     case("c is silent", a_free(**asked("c", "b", peers=answers(c=DEAD))), Code.RACE_ACQUIRE, ACQUIRE),
+    case(
+        "it was before it was asked for",
+        a_free(**asked("c", "b", peers=answers(c=EARLIER))),
+        Code.RACE_ASKING,
+        AskPeers(("c",)),
+    ),
     case("c can't lead", a_free(**asked("c", "b", peers=answers(c=an_answer(nofailover=True)))), Code.RACE_ACQUIRE, ACQUIRE),
     case("c has left the key alone", a_free(**asked("c", "b", memory=LEFT)), Code.RACE_ACQUIRE, ACQUIRE),
     case("c is no member", a_free(**asked("x", "b")), Code.RACE_ACQUIRE, ACQUIRE),

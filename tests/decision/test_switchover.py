@@ -118,6 +118,12 @@ CASES = [
         AskPeers(("b",)),
     ),
     case(
+        "a silence from before the request is asked again",
+        asked(SWITCHOVER, seen_s=0.9, peers={"b": Silent(age_s=1.0), "c": Silent(age_s=0.5)}),
+        Code.SWITCHOVER_ASKING,
+        AskPeers(("b",)),
+    ),
+    case(
         "b is not allowed", asked(a_request("b", "a"), peers={"b": an_answer(nofailover=True)}), Code.SWITCHOVER_CLEARED, CLEAR
     ),
     case(
