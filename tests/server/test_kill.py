@@ -11,7 +11,7 @@ from tests.kill.run import SHORT, Run
 from tests.support.cluster import StoreKind
 from tests.support.writer import Acknowledged
 
-SECONDS = 60.0
+SECONDS = 45.0
 
 
 @pytest.mark.timeout(400)
