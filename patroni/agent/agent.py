@@ -17,7 +17,7 @@ from typing import Any
 from patroni.agent import clock, order
 from patroni.agent.answers import Answers, Clocks
 from patroni.agent.dispatch import Dispatcher, Driver, Parts, Peers
-from patroni.agent.event import Event, FenceSeen, LocalRead, Payload, PostmasterExited, ReloadWanted, Signalled
+from patroni.agent.event import Event, LocalRead, Payload, PostmasterExited, ReloadWanted, Signalled
 from patroni.agent.exit_watch import ExitWatch
 from patroni.agent.lease_keeper import LeaseKeeper
 from patroni.agent.loop import Loop, Turn
@@ -147,10 +147,18 @@ class Agent:
         while self._status is None:
             events = self._arrived(max(0.0, wake_at_s - clock.now().boot_s))
             try:
-                wake_at_s = self._turn(events, dispatcher)
+                turn = self._turn(dispatcher, events)
             except Exception:  # the loop's outermost frame: the lease is not renewed by a loop that cannot decide
                 logger.exception("a turn failed")
+                self._loop.broke_off()
                 wake_at_s = clock.now().boot_s + 1.0
+                continue
+            wake_at_s = turn.wake_at_s
+            try:
+                for wanted in self._reconfigured(turn.view, events):
+                    dispatcher.dispatch(wanted)
+            except Exception:  # a fault in the settings costs no order of the turn before it
+                logger.exception("changed settings were not taken over")
 
     def _arrived(self, wait_s: float) -> list[Event]:
         """Wait for the first event at most so long, then take all that is there."""
@@ -162,17 +170,14 @@ class Agent:
         except Empty:
             return events
 
-    def _turn(self, events: list[Event], dispatcher: Dispatcher) -> float:
-        """Take one turn; return when the next is due. REST hears of it before it has an effect; settings come last, so that
-        a fault in them costs no order.
-        """
+    def _turn(self, dispatcher: Dispatcher, events: list[Event]) -> Turn:
+        """Take one turn and hand out its orders. REST hears of it before it has an effect."""
         turn = self._loop.turn(clock.now(), clock.wall(), events)
         self._answers.publish(self._snapshot(turn), is_giving_up=turn.is_giving_up, has_led=turn.has_led)
         for wanted in turn.orders:
             dispatcher.dispatch(wanted)
-        for wanted in self._reconfigured(turn.view, events):
-            dispatcher.dispatch(wanted)
-        return turn.wake_at_s
+        self._loop.carried_out(turn)
+        return turn
 
     def _reconfigured(self, view: View, events: list[Event]) -> list[Order]:
         """Take over changed settings; return the orders that make Postgres and the cache follow."""
@@ -255,5 +260,4 @@ class Agent:
         try:
             self._plan.driver.perform(request, timeout_s)
         except PostgresError as error:
-            self.post(FenceSeen(state=self._parts.fence.state()))
             logger.error("fence: %s", error)

@@ -1,7 +1,7 @@
 """Events: all that reaches the loop, as frozen records through one queue (design.md §3).
 
-A sender stamps what it sends with the epoch in which the cause was ordered; the loop drops answers of an earlier one where
-they concern authority (safety_rules.md §1.3).
+A sender stamps what it sends with the time and the epoch, for the log and for the simulation's checks. What an old answer
+must not do is prevented where authority is: in the keeper and before each request of a chain (safety_rules.md §1.3).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from patroni.config.load import Local
 from patroni.decision.actions import Action, JobAction
 from patroni.decision.cluster import Cluster, HistoryRow, PostgresState, Revision, Role, Timeline
 from patroni.decision.lease import Instant, Proof
-from patroni.decision.view import Answer, GuardState, LeaderHistory, Silent
+from patroni.decision.view import Answer, LeaderHistory, Silent
 from patroni.postgres.request import Files, Monitoring
 
 
@@ -140,13 +140,6 @@ class ChainEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FenceSeen:
-    """The guard's state changed."""
-
-    state: GuardState
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Woken:
     """Somebody wants the loop to look again now: REST after a change, a finished worker."""
 
@@ -188,7 +181,6 @@ Payload = (
     | JobEnded
     | ChainStepped
     | ChainEnded
-    | FenceSeen
     | Woken
     | Signalled
     | ReloadWanted

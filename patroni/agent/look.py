@@ -13,7 +13,7 @@ from patroni.agent import order
 from patroni.agent.observe import ELECTION_FACTS_S, Observed
 from patroni.agent.order import Order
 from patroni.decision.actions import Demote, StopPostgres
-from patroni.decision.cluster import PostgresState, Revision, Role
+from patroni.decision.cluster import PostgresState, Role
 from patroni.decision.lease import Instant, elapsed_s
 from patroni.decision.node import Process
 from patroni.decision.settings import Settings
@@ -72,12 +72,12 @@ class Looks:
             orders.extend(self.read_store(now))
         return [*orders, *self._leader_check(observed, (1.0 - early) * settings.loop_wait_s, now)]
 
-    def read_store(self, now: Instant, *, newer_than: Revision | None = None) -> list[Order]:
+    def read_store(self, now: Instant) -> list[Order]:
         """Order a linearizable read, one at a time."""
         if not self._store.is_free(now):
             return []
         self._store.ask(now)
-        return [order.ReadStore(is_linearizable=True, newer_than=newer_than)]
+        return [order.ReadStore(is_linearizable=True)]
 
     def ask(
         self, observed: Observed, names: tuple[str, ...], now: Instant, gone: Mapping[str, str] | None = None

@@ -56,6 +56,7 @@ class Turn:
     orders: tuple[Order, ...]
     wake_at_s: float  # CLOCK_BOOTTIME
     is_giving_up: bool  # REST answers 503 from here on, whatever the lease says
+    is_against_leading: bool  # renewals are withheld until power is given up
     has_led: bool  # the lock was ours in this life of Postgres; of a primary that we found running nobody can say so
 
 
@@ -101,7 +102,6 @@ class Loop:
         is_against = self._is_against_leading(view, decision)
         has_ended = view.node.process is Process.DOWN or view.node.is_in_recovery is True
         self._has_led = view.lease.is_held or (self._has_led and not has_ended)
-        self._keeper.turned(is_against_leading=is_against)
         self._keeper.set_ttl(settings.ttl_s)
         orders = [*self._guarded(view), *self._ordered(view, decision, now), *self._upkeep(view, now)]
         wake_at_s = min(decision.wake_at_s, self._looks.due_at_s(self.observed, settings, now), self._publisher.due_at_s(now))
@@ -111,8 +111,18 @@ class Loop:
             orders=tuple(orders),
             wake_at_s=max(wake_at_s, now.boot_s + 0.001),
             is_giving_up=self._is_giving_up,
+            is_against_leading=is_against,
             has_led=self._has_led,
         )
+
+    def carried_out(self, turn: Turn) -> None:
+        """The turn's orders are handed out: only such a turn permits a renewal (safety_rules.md §7.1)."""
+        self._keeper.turned(is_against_leading=turn.is_against_leading)
+
+    def broke_off(self) -> None:
+        """A turn failed half-way: what it began has no further effect, and nothing waits for its end."""
+        self._keeper.begin_epoch()
+        self.observed.chain = None
 
     # --- from the decision to orders
 
@@ -173,8 +183,8 @@ class Loop:
                 return self._looks.ask(self.observed, names, now, dict(api_urls))
             case act.AskHistory(member=member, conn_url=conn_url):
                 return [order.AskLeaderHistory(member=member, conn_url=conn_url)]
-            case act.ReadCluster(newer_than=newer_than):
-                return self._looks.read_store(now, newer_than=newer_than)
+            case act.ReadCluster():
+                return self._looks.read_store(now)
             case _:
                 self.observed.files_at = None
                 return []

@@ -117,8 +117,6 @@ class Observed:
                 self.leader_history = (happened.sent, history)
             case event.PostmasterExited(pid=pid):
                 self._take_exit(pid)
-            case event.FenceSeen(state=state):
-                self.guard = state
             case event.Signalled():
                 self.is_stopping = True
             case _:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from patroni.decision.actions import Action, JobAction
-from patroni.decision.cluster import Revision, Timeline
+from patroni.decision.cluster import Timeline
 from patroni.decision.lease import Instant, Proof
 from patroni.decision.node import Node, Upstream
 from patroni.decision.reasons import Code
@@ -60,7 +60,6 @@ class ReadStore:
     """Read the cluster."""
 
     is_linearizable: bool
-    newer_than: Revision | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,6 @@ from patroni.dcs.codec import (
     failover_value,
     failsafe_value,
     history_value,
-    object_from,
     status_value,
     sync_value,
     text_of,
@@ -53,7 +52,6 @@ from patroni.decision.cluster import (
     Incarnation,
     Leader,
     Lsn,
-    Member,
     Revision,
     SessionId,
     Status,
@@ -283,13 +281,6 @@ def lock_of(cluster: Cluster, name: str, session: SessionId) -> Leader | None:
     """
     leader = cluster.leader
     return leader if leader is not None and leader.name == name and leader.session == session else None
-
-
-def is_published(member: Member | None, publication: Publication, session: SessionId) -> bool:
-    """Return whether the own member key already says this, under this session: then nobody need write it (§1.5)."""
-    if member is None or member.session != session:
-        return False
-    return member.published == object_from(member_value(publication))
 
 
 def drive(steps: Steps[T], store: Store, clock: Clock, timeout_s: float) -> T:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import get_args
 
-from patroni.decision.cluster import Incarnation, Lsn, Revision, SlotName, Status, SystemId, Token
+from patroni.decision.cluster import Incarnation, Lsn, SlotName, Status, SystemId, Token
 from patroni.decision.node import Upstream
 
 
@@ -239,8 +239,6 @@ class AskHistory:
 @dataclass(frozen=True, slots=True)
 class ReadCluster:
     """Read the cluster anew, linearizable, because the view is older than what it must show."""
-
-    newer_than: Revision | None = None  # None: any read that begins now
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,7 @@ def view_old(view: View) -> Decision | None:
     """Read the cluster again where the view is older than the lock (safety_rules.md §6)."""
     if view.is_fresh:
         return None
-    newer_than = view.lease.proof.revision if view.lease.proof else None
-    return act(view, because(Code.LEADER_VIEW_OLD), ReadCluster(newer_than=newer_than), within_s=SOON_S)
+    return act(view, because(Code.LEADER_VIEW_OLD), ReadCluster(), within_s=SOON_S)
 
 
 def no_good_read(view: View) -> Decision | None:

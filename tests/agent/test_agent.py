@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
+import pytest
+
 from patroni.agent import clock
 from patroni.agent.agent import Agent, Plan
 from patroni.agent.dispatch import Dispatcher
@@ -86,3 +88,17 @@ def test_orders_are_handed_out_before_the_configuration_is_taken_over() -> None:
 def test_an_order_that_cannot_be_handed_out_ends_no_agent() -> None:
     with rigged() as rig:
         assert Recorder(an_agent(rig), is_broken=True).turns().orders
+
+
+@pytest.mark.parametrize("is_broken", [False, True], ids=["handed out", "broken off"])
+def test_a_turn_whose_orders_were_not_handed_out_permits_no_renewal_and_leaves_no_chain(is_broken: bool) -> None:
+    """Else a leader would keep its lock for ever, waiting for the end of a chain that nobody began."""
+    with rigged() as rig:
+        agent = an_agent(rig)
+        epoch = agent._keeper.epoch
+        permitted: list[bool] = []
+        agent._loop.carried_out = lambda turn: permitted.append(turn.is_against_leading)  # type: ignore[method-assign]  # watched
+        Recorder(agent, is_broken=is_broken).turns()
+        assert len(permitted) == (0 if is_broken else 1)
+        assert (agent._keeper.epoch > epoch) is is_broken
+        assert agent._loop.observed.chain is None

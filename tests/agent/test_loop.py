@@ -84,7 +84,9 @@ class Bench:
         self.now_s += later_s
         told, self.told[:] = tuple(self.told), []
         events = [Event(epoch=0, sent=at(self.now_s), payload=payload) for payload in (*told, *payloads)]
-        return self.loop.turn(at(self.now_s), WALL, events)
+        turn = self.loop.turn(at(self.now_s), WALL, events)
+        self.loop.carried_out(turn)
+        return turn
 
     def cluster(self, leader: str | Leader | None = OURS, **changes: Any) -> ClusterSeen:  # noqa: ANN401  # any field
         """Return the next view of the store."""

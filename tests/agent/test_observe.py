@@ -8,7 +8,6 @@ from patroni.agent.event import (
     ChainEnded,
     ChainStepped,
     ClusterSeen,
-    FenceSeen,
     FilesSeen,
     HistorySeen,
     JobBegan,
@@ -29,7 +28,7 @@ from patroni.decision.cluster import HistoryRow, Incarnation, Lsn, PostgresState
 from patroni.decision.lease import Lease
 from patroni.decision.node import DataDirectory, JobKind, Process, Upstream
 from patroni.decision.reasons import Code
-from patroni.decision.view import Answer, Asked, Chain, GuardState, LeaderHistory, Silent
+from patroni.decision.view import Answer, Asked, Chain, LeaderHistory, Silent
 from tests.agent.builders import (
     PID,
     SYSTEM,
@@ -478,10 +477,8 @@ def test_a_member_key_with_a_torn_address_names_nobody() -> None:
 # --- the rest
 
 
-def test_signal_and_guard() -> None:
-    observed = an_observer(Signalled(number=15), FenceSeen(state=GuardState.ARMED))
-    view = view_of(observed, 1.0)
-    assert view.is_stopping and view.guard is GuardState.ARMED
+def test_a_signal_ends_the_agent() -> None:
+    assert view_of(an_observer(Signalled(number=15)), 1.0).is_stopping
 
 
 def test_a_call_for_a_turn_changes_nothing() -> None:

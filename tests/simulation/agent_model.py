@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,6 +164,7 @@ class Agent:
         self._is_turn_due = False
         events, self._queue = self._queue, []
         turn = self.loop.turn(self.now(), self.site.host.wall(), events)
+        self.loop.carried_out(turn)
         self.published, self.monitoring = turn, self.loop.observed.monitoring
         self.site.on_turn(self, turn)
         self.poke_keeper()
@@ -222,10 +224,8 @@ class Agent:
             request = self._fence_acts.pop(0)
             self.site.on_step(self, "fence")
             yield self.site.host.lag_s()
-            try:
+            with suppress(PostgresError):  # the real one logs it
                 yield from self.site.driver.perform(request, 5.0)
-            except PostgresError:
-                self.post(event.FenceSeen(state=self.fence.state()))
 
     def _renew(self, renewal: Renewal, began: Instant) -> Acts[None]:
         keeper = self.keeper
