@@ -17,7 +17,6 @@ from patroni.agent.logs import Logs
 from patroni.postgres import request as pg
 from patroni.rest.snapshot import Authority
 from tests.agent.living import TTL_S, Living, living
-from tests.agent.rig import on_thread
 from tests.support.waiting import wait_until
 
 PATIENCE_S = 20.0
@@ -76,7 +75,8 @@ def logged_to_a_full_pipe() -> Iterator[Logs]:
     handlers, level = root.handlers[:], root.level
     ours, theirs = os.pipe()
     fill(theirs)
-    with open(ours, "rb") as reader, open(theirs, "w") as stream:
+    reader = threading.Thread(target=read_to_the_end, args=(ours,))
+    with open(theirs, "w") as stream:
         with redirect_stderr(stream):
             logs = Logs()
         logs.install()
@@ -84,10 +84,16 @@ def logged_to_a_full_pipe() -> Iterator[Logs]:
         try:
             yield logs
         finally:
-            on_thread(lambda: reader.readlines().clear())
+            reader.start()
             root.handlers[:] = handlers
             root.setLevel(level)
             logs.close(PATIENCE_S)
+    reader.join(PATIENCE_S)
+
+
+def read_to_the_end(pipe: int) -> None:
+    with open(pipe, "rb") as stream:
+        stream.readlines()
 
 
 def fill(pipe: int) -> None:
