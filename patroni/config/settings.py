@@ -30,7 +30,7 @@ from patroni.config.sections import (
 )
 from patroni.config.tags import read_tags
 from patroni.config.tree import differences
-from patroni.config.unsupported import STANDBY_CLUSTER, unsupported
+from patroni.config.unsupported import STANDBY_CLUSTER_IGNORED, unsupported
 from patroni.config.value import parse_boolean
 from patroni.decision.settings import Settings, SynchronousMode
 
@@ -142,7 +142,7 @@ def _build(layers: _Layers, notes: Notes) -> Configuration:
     log, client = log_section(values, notes), client_section(values, notes)
     tags = read_tags(section(local, "tags"), values, notes)
     _check(local, values, notes)
-    notes.warnings.extend([STANDBY_CLUSTER] if is_standby_cluster(switches) else [])
+    notes.warnings.extend([STANDBY_CLUSTER_IGNORED] if is_standby_cluster(switches) else [])
     notes.warnings.extend(unsupported(tree, values, switches))
     if notes.faults or store is None:
         raise ConfigError(notes.faults)
@@ -195,6 +195,7 @@ def _settings(values: Values, switches: Values, timing: Timing) -> Settings:
         use_slots=values.get("postgresql.use_slots", bool),
         is_paused=switches.get("pause", bool),
         failsafe_mode=switches.get("failsafe_mode", bool),
+        is_standby_cluster=is_standby_cluster(switches),
         synchronous_mode=synchronous_mode(switches),
         synchronous_mode_strict=switches.get("synchronous_mode_strict", bool),
         use_pg_rewind=values.get("postgresql.use_pg_rewind", bool),

@@ -8,6 +8,9 @@ from patroni.config.reader import Values, section
 from patroni.config.value import parse_boolean
 
 STANDBY_CLUSTER = "standby_cluster: not supported yet; the leader would be promoted, and leave the cluster that it follows"
+STANDBY_CLUSTER_IGNORED = (
+    "standby_cluster: not supported yet; the leader stays as it is, and until the section is removed no other node is promoted"
+)
 _PROGRAMS = ("callbacks", "pre_promote", "before_stop")
 _USUAL_METHODS: tuple[object, ...] = (None, [], "basebackup", ["basebackup"])
 

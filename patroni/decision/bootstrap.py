@@ -128,10 +128,7 @@ def inaccessible(view: View) -> Decision | None:
 
 def make_cluster(view: View) -> Decision | None:
     """Race to create the cluster where there is none (N1-N3)."""
-    cluster, settings = view.cluster, view.settings
-    if cluster is None or cluster.leader is not None or cluster.initialize is not Initialize.ABSENT:
-        return None
-    if settings.tags.nofailover or not settings.has_bootstrap_section:
+    if not _is_unmade(view) or _making_bar(view) is not None:
         return None
     memory = replace(view.memory, is_own_bootstrap=True)
     return act(view, because(Code.BOOTSTRAP_NEW), ClaimInitialize(), Bootstrap(), memory=memory)
@@ -139,10 +136,10 @@ def make_cluster(view: View) -> Decision | None:
 
 def free_claim(view: View) -> Decision | None:
     """Remove a claim to make the cluster that nobody pursues: its maker was killed; the race begins anew (before N1)."""
-    cluster, settings, since_s = view.cluster, view.settings, view.memory.abandoned_since_s
-    if cluster is None or since_s is None or settings.tags.nofailover or not settings.has_bootstrap_section:
+    cluster, since_s = view.cluster, view.memory.abandoned_since_s
+    if cluster is None or since_s is None or _making_bar(view) is not None:
         return None
-    if view.now_s - since_s < 2 * settings.ttl_s:
+    if view.now_s - since_s < 2 * view.settings.ttl_s:
         return None
     return act(view, because(Code.BOOTSTRAP_ABANDONED), CancelInitialize(cluster.initialize_token), within_s=1.0)
 
@@ -159,8 +156,24 @@ def clone(view: View) -> Decision | None:
 
 
 def wait_for_leader(view: View) -> Decision:
-    """Wait until somebody leads (N6)."""
-    return act(view, because(Code.BOOTSTRAP_WAITING))
+    """Wait until somebody leads (N6), and say so where it can't be by this node's own doing."""
+    bar = _making_bar(view) if _is_unmade(view) else None
+    return act(view, because(Code.BOOTSTRAP_WAITING) if bar is None else because(Code.BOOTSTRAP_NOT_ALLOWED, why=bar))
+
+
+def _is_unmade(view: View) -> bool:
+    """Return whether there is no cluster yet and nobody makes one."""
+    cluster = view.cluster
+    return cluster is not None and cluster.leader is None and cluster.initialize is Initialize.ABSENT
+
+
+def _making_bar(view: View) -> str | None:
+    """Return what of this node's configuration forbids it to make the cluster, in an operator's words (N1)."""
+    if view.settings.tags.nofailover:
+        return "of its tags (nofailover, or failover_priority 0)"
+    if not view.settings.has_bootstrap_section:
+        return "its configuration has no section bootstrap"
+    return "standby_cluster is set and not supported yet" if view.settings.is_standby_cluster else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

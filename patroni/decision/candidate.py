@@ -114,7 +114,10 @@ def failover_possible(view: View, *, beyond_lsn: Lsn | None = None, except_candi
     beginning. (The reference is content with the beginning itself; a stop that is then cut short would leave the last
     record on the old leader alone, as diverged history.) None: not behind the last published position by more than allowed.
     "Nobody" is not said of a request by answers older than it: just after a promotion they tell of the timeline before.
+    Nobody could while `standby_cluster` is set: every race is barred then.
     """
+    if view.settings.is_standby_cluster:
+        return Possible(good=(), consulted=Consulted(answers={}))
     consulted = consult(view, _names(view, except_candidate))
     good = tuple(name for name, answer in consulted.answers.items() if _is_good(view, answer, beyond_lsn))
     return Possible(good=good, consulted=consulted if good else _afresh(view, consulted))

@@ -135,6 +135,7 @@ LEADER: tuple[Rule, ...] = (
     leader.promotion_stuck,
     leader.no_good_read,
     leader.promoting,
+    leader.stay_standby,
     leader.promote,
     switchover.requested,
     leader_race.unreachable,

@@ -77,6 +77,13 @@ def promoting(view: View) -> Decision | None:
     return act(view, because(Code.LEADER_PROMOTING), within_s=SOON_S)
 
 
+def stay_standby(view: View) -> Decision | None:
+    """Give back a lock that was won before `standby_cluster` was seen: a promotion would leave the cluster it follows."""
+    if view.node.is_in_recovery is not True or not view.settings.is_standby_cluster:
+        return None
+    return release(view, because(Code.RACE_RELEASED, why=Code.RACE_STANDBY_CLUSTER))
+
+
 def promote(view: View) -> Decision | None:
     """Promote; a request that this election has answered is cleared first (W7, L2).
 

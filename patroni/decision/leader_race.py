@@ -132,7 +132,7 @@ def _primary_bar(view: View) -> Reason | None:
 
 
 def _own_bar(view: View) -> Reason | None:
-    """Return what of our own speaks against it: H1, H7, failsafe memory, an unknown position."""
+    """Return what of our own speaks against it: H1, H7, failsafe memory, `standby_cluster`, an unknown position."""
     stands_back_s = _stands_back_s(view)
     if stands_back_s > 0:
         return because(Code.RACE_STANDS_BACK, left_s=stands_back_s)
@@ -140,6 +140,8 @@ def _own_bar(view: View) -> Reason | None:
         return because(Code.RACE_FAILSAFE)
     if view.settings.tags.nofailover:
         return because(Code.RACE_NOT_ALLOWED)
+    if view.settings.is_standby_cluster:
+        return because(Code.RACE_STANDBY_CLUSTER)
     return because(Code.RACE_POSITION_UNKNOWN) if view.node.lsn is None else None
 
 

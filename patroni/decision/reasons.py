@@ -34,6 +34,7 @@ class Code(StrEnum):
     BOOTSTRAP_ABORT = "bootstrap.abort"
     BOOTSTRAP_ABANDONED = "bootstrap.abandoned"
     BOOTSTRAP_WAITING = "bootstrap.waiting"
+    BOOTSTRAP_NOT_ALLOWED = "bootstrap.not_allowed"
     CLONE = "clone"
     DATADIR_STOP = "datadir.stop"
     DATADIR_RELEASED = "datadir.released"
@@ -84,6 +85,7 @@ class Code(StrEnum):
     RACE_FAILSAFE = "race.failsafe"
     RACE_STARTING = "race.starting"
     RACE_NOT_ALLOWED = "race.not_allowed"
+    RACE_STANDBY_CLUSTER = "race.standby_cluster"
     RACE_POSITION_UNKNOWN = "race.position_unknown"
     RACE_LAG = "race.lag"
     RACE_TIMELINE = "race.timeline"
@@ -148,12 +150,14 @@ _TEXTS: Mapping[Code, str] = {
     Code.BOOTSTRAP_ABORT: "bootstrap failed: {detail}",
     Code.BOOTSTRAP_ABANDONED: "removing the claim of a node that has given up making the cluster",
     Code.BOOTSTRAP_WAITING: "waiting for leader to bootstrap",
+    Code.BOOTSTRAP_NOT_ALLOWED: "waiting for another node to make the cluster: this one must not, because {why}",
     Code.CLONE: "trying to bootstrap from {source} '{member}'",
     Code.DATADIR_STOP: "stopping a Postgres whose data directory is gone",
     Code.DATADIR_RELEASED: "released leader key voluntarily as data dir {condition}",
     Code.DATADIR_INACCESSIBLE: "data directory is not accessible",
     Code.SYSID_INVALID: "the system identifier of the data directory is unknown or invalid, doing nothing",
-    Code.SYSID_MISMATCH: "system identifier of node {name} is {mine}, that of the cluster is {theirs}",
+    Code.SYSID_MISMATCH: "postgresql.data_dir: of another cluster; system identifier of node {name} is {mine}, "
+    "that of the cluster is {theirs}",
     Code.SYSID_REPLICA_FIRST: "no initialize key, but Postgres is running as a replica: start the agent on the primary first",
     Code.SYSID_CLAIM: "writing the system identifier {mine} to the initialize key",
     Code.RECOVER_ORPHANS: "ending processes that a dead postmaster left behind",
@@ -193,6 +197,7 @@ _TEXTS: Mapping[Code, str] = {
     Code.RACE_FAILSAFE: "following: a primary is kept by failsafe mode",
     Code.RACE_STARTING: "Postgres is still starting",
     Code.RACE_NOT_ALLOWED: "following: I am not allowed to promote (nofailover)",
+    Code.RACE_STANDBY_CLUSTER: "following: standby_cluster is set and not supported yet; nobody is promoted meanwhile",
     Code.RACE_POSITION_UNKNOWN: "following: the own WAL position is unknown",
     Code.RACE_LAG: "following: my WAL position is {lag_bytes} bytes behind the last published one, more than {limit_bytes}",
     Code.RACE_TIMELINE: "following: my timeline {mine} is unknown or behind {theirs} of the history",

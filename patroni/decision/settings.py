@@ -37,6 +37,7 @@ class Settings:
     use_slots: bool = True
     is_paused: bool = False
     failsafe_mode: bool = False
+    is_standby_cluster: bool = False  # it follows a remote server: not supported yet, so nobody is promoted meanwhile
     synchronous_mode: SynchronousMode = SynchronousMode.OFF
     synchronous_mode_strict: bool = False
     use_pg_rewind: bool = False

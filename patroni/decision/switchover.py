@@ -59,7 +59,9 @@ def _due(view: View, request: FailoverRequest) -> Decision | None:
     if possible.is_unknown:
         return ask(view, possible.consulted, because(Code.SWITCHOVER_ASKING, action=request.action))
     if not possible.good:
-        return _clear(view, request, "no member is fit to take over")
+        is_barred = view.settings.is_standby_cluster
+        why_not = "standby_cluster is set and not supported yet" if is_barred else "no member is fit to take over"
+        return _clear(view, request, why_not)
     why = because(Code.SWITCHOVER_DEMOTING, action=request.action)
     return act(view, why, Demote(DemoteKind.GRACEFUL, title=request.action))
 

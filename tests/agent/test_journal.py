@@ -14,6 +14,7 @@ from patroni.decision.rule import act
 from tests.decision.builders import a_view
 
 OK = because(Code.NO_ACTION, name="a")
+MISMATCH_TEXT = "postgresql.data_dir: of another cluster; system identifier of node a is 1, that of the cluster is 2"
 MISMATCH = because(Code.SYSID_MISMATCH, name="a", mine="1", theirs="2")
 
 
@@ -36,7 +37,7 @@ def test_the_reason_that_ends_the_agent(caplog: pytest.LogCaptureFixture, status
     caplog.set_level(logging.INFO)
     view = a_view()
     Journal().note(view, act(view, MISMATCH, Exit(status)))
-    assert lines(caplog) == [(level, "system identifier of node a is 1, that of the cluster is 2")]
+    assert lines(caplog) == [(level, MISMATCH_TEXT)]
 
 
 def test_it_is_said_again_as_fatal_after_its_steps(caplog: pytest.LogCaptureFixture) -> None:

@@ -41,6 +41,13 @@ def test_what_is_off_or_usual_is_not(text: str) -> None:
     assert built(text).warnings == ()
 
 
+def test_a_standby_cluster_in_a_running_cluster_bars_every_promotion() -> None:
+    changed = with_dynamic(built(), {"standby_cluster": {"host": "h"}})
+    (line,) = changed.warnings
+    assert "the leader stays as it is" in line and "no other node is promoted" in line
+    assert changed.settings.is_standby_cluster
+
+
 def test_it_is_said_too_where_the_config_key_changes() -> None:
     (line,) = with_dynamic(built(), {"synchronous_mode": "on"}).warnings
     assert line.startswith("synchronous_mode: not supported yet")

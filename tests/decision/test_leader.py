@@ -114,6 +114,13 @@ HOLDS = [
         a_leader(a_standby(), lease=held(1.9, proof=a_proof(ttl_s=5.0))),
         Code.LEADER_LEASE_SHORT,
     ),
+    case(
+        "won before it was a standby cluster",
+        a_leader(a_standby(), settings=settings(is_standby_cluster=True)),
+        Code.RACE_RELEASED,
+        ReleaseLock(TOKEN),
+    ),
+    case("the leader stays", a_leader(settings=settings(is_standby_cluster=True)), Code.LEADER_OK),
     case("the promotion was signalled", a_leader(PROMOTED), Code.LEADER_PROMOTING),
     case("the view is older than the lock", a_leader(is_fresh=False), Code.LEADER_VIEW_OLD, ReadCluster()),
     case(

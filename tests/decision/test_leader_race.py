@@ -48,6 +48,7 @@ RELEASE = ReleaseLock(TOKEN)
 DEAD = Silent(age_s=1.0)
 TL2 = a_history(4000)  # the history says that timeline 2 is current
 CHECKED = settings(check_timeline=True)
+FOLLOWS_REMOTE = settings(is_standby_cluster=True)
 
 
 def gone(name: str) -> dict[str, Member]:
@@ -102,6 +103,8 @@ RACE = [
     case("lag one byte over the limit", a_free(cluster=a_cluster(None, status=Status(lsn=Lsn(5001 + 1048576)))), Code.RACE_LAG),
     case("nothing was published", a_free(cluster=a_cluster(None, status=Status())), Code.RACE_ACQUIRE, ACQUIRE),
     case("not allowed", a_free(settings=tagged(nofailover=True)), Code.RACE_NOT_ALLOWED),
+    case("a standby cluster promotes nobody", a_free(settings=FOLLOWS_REMOTE), Code.RACE_STANDBY_CLUSTER),
+    case("its running primary stays", a_free(a_primary(), settings=FOLLOWS_REMOTE), Code.RACE_ACQUIRE, ACQUIRE),
     case("the own position is unknown", a_free(a_standby(lsn=None)), Code.RACE_POSITION_UNKNOWN),
     case("Postgres does not answer", a_free(a_standby(is_in_recovery=None)), Code.PG_UNREACHABLE),
     case("Postgres is starting", a_free(a_standby(state=PostgresState.STARTING)), Code.RACE_STARTING),

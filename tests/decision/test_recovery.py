@@ -127,6 +127,12 @@ WITH_LOCK = [
         Code.RECOVER_READONLY_WITH_LOCK,
         StartAsStandby(upstream=None, timeout_s=0.0),
     ),
+    case(
+        "a standby cluster lets nobody take over",
+        a_leader(a_dead(), settings=settings(is_standby_cluster=True, primary_start_timeout_s=0.0), peers=answers()),
+        Code.RECOVER_READONLY_WITH_LOCK,
+        StartAsStandby(upstream=None, timeout_s=0.0),
+    ),
     case("the start failed", a_leader(a_dead(last_job=FAILED_START)), Code.RECOVER_GAVE_UP_LOCK, RELEASE),
     case(
         "the start in recovery failed",

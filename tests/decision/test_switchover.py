@@ -51,6 +51,12 @@ ASK = AskPeers(("b", "c"))
 SWITCHOVER = a_request(leader="a")
 CASES = [
     case(
+        "nobody takes over while it is a standby cluster",
+        asked(a_request("b"), settings=settings(is_standby_cluster=True), peers=answers()),
+        Code.SWITCHOVER_CLEARED,
+        CLEAR,
+    ),
+    case(
         "b has stayed on a timeline that has ended",
         asked(a_request("b"), node=a_primary(timeline=Timeline(2)), peers=answers()),
         Code.SWITCHOVER_CLEARED,
