@@ -1,6 +1,6 @@
 """The one table of keys: everything that the configuration may hold, joined from its parts by subject.
 
-Unknown keys are accepted everywhere and kept silently (contract/configuration.md §3.1).
+Unknown keys are accepted everywhere and kept (contract/configuration.md §3.1); `unknown.py` says which they are.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ from patroni.config.sections import (
 )
 from patroni.config.tags import read_tags
 from patroni.config.tree import differences
+from patroni.config.unknown import unknown_keys
 from patroni.config.unsupported import STANDBY_CLUSTER_IGNORED, unsupported
 from patroni.config.value import parse_boolean
 from patroni.decision.settings import Settings, SynchronousMode
@@ -144,6 +145,7 @@ def _build(layers: _Layers, notes: Notes) -> Configuration:
     _check(local, values, notes)
     notes.warnings.extend([STANDBY_CLUSTER_IGNORED] if is_standby_cluster(switches) else [])
     notes.warnings.extend(unsupported(tree, values, switches))
+    notes.warnings.extend(unknown_keys(layers.local, layers.seen))
     if notes.faults or store is None:
         raise ConfigError(notes.faults)
     settings = _settings(values, switches, layers.dynamic.timing)

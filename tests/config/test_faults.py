@@ -138,9 +138,6 @@ def test_what_is_only_warned_of(text: str, warning: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "unknown: {deep: [1]}",
-        "postgresql: {unknown: 5, authentication: {replication: {unknown: 1}}}",
-        "etcd3: {unknown: 1}",
         "{ttl: abc, loop_wait: [], standby_cluster: 5, slots: 3}",
         "watchdog: 0",
         "log: ''",
@@ -153,3 +150,15 @@ def test_what_is_only_warned_of(text: str, warning: str) -> None:
 )
 def test_what_is_accepted_silently(text: str) -> None:
     assert built(text).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("unknown: {deep: [1]}", 1),
+        ("postgresql: {unknown: 5, authentication: {replication: {unknown: 1}}}", 2),
+        ("etcd3: {unknown: 1}", 1),
+    ],
+)
+def test_unknown_keys_are_accepted_with_a_line_each(text: str, count: int) -> None:
+    assert len(built(text).warnings) == count
