@@ -17,6 +17,7 @@ class Kind(Enum):
     PATH = auto()  # a file or directory; relative ones are relative to where the agent was started
     FLAG = auto()  # the value's truth; text is bool-like (contract/configuration.md §9 row 14)
     SWITCH = auto()  # bool-like, other words are undefined (§2.1)
+    SWITCH_OR_WORD = auto()  # bool-like or one of `words`, in any case; kept as written
     INTEGER = auto()  # §2.2
     NUMBER = auto()  # §2.2, with a fraction
     WORD = auto()  # one of `words`, in any case

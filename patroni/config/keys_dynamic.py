@@ -100,11 +100,15 @@ DYNAMIC = (
         "Delay of the race while WAL still comes in, s; 0: none.",
         minimum=0,
     ),
-    _key(
-        "synchronous_mode",
-        Kind.ANY,
-        False,
-        "`off`, `on` or `quorum`: the agent manages synchronous_standby_names.",
+    Key(
+        path="synchronous_mode",
+        kind=Kind.SWITCH_OR_WORD,
+        words=("quorum",),
+        default=False,
+        layers="D",
+        apply=Apply.LIVE,
+        misuse=Misuse.IGNORE,
+        help="`off`, `on` or `quorum`: the agent manages synchronous_standby_names.",
     ),
     _key(
         "synchronous_mode_strict",

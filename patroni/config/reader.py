@@ -58,6 +58,25 @@ def read_values(tree: Mapping[str, object], keys: Iterable[Key], notes: Notes) -
     return Values(found)
 
 
+def fault_of(key: Key, value: object) -> str | None:
+    """Return what is wrong with a value that an operator is about to write, limits included; None: nothing.
+
+    Stricter than reading: text where a flag is wanted must be bool-like, and limits are kept rather than clamped.
+    """
+    try:
+        if key.kind is Kind.FLAG and isinstance(value, str):
+            _switch(key, value)
+        number = _PARSERS[key.kind](key, value)
+    except Unreadable as reason:
+        said = str(reason)
+        return said if repr(value) in said else f"{value!r} {said}"
+    if not isinstance(number, int | float) or isinstance(number, bool):
+        return None
+    if key.minimum is not None and number < key.minimum:
+        return f"{value!r} is less than {key.minimum:g}"
+    return f"{value!r} is more than {key.maximum:g}" if key.maximum is not None and number > key.maximum else None
+
+
 def _read_key(tree: Mapping[str, object], key: Key, notes: Notes) -> object:
     value = _look_up(tree, key.path.split("."), notes)
     if value is None or (value == "" and key.kind in _NEVER_EMPTY and not key.is_required):
@@ -121,6 +140,12 @@ def _switch(_key: Key, value: object) -> bool:
     if known is None:
         raise Unreadable(f"{value!r} is neither on nor off")
     return known
+
+
+def _switch_or_word(key: Key, value: object) -> object:
+    if parse_boolean(value) is None and str(value).lower() not in key.words:
+        raise Unreadable(f"{value!r} is neither on, off nor {' nor '.join(key.words)}")
+    return value
 
 
 def _integer(key: Key, value: object) -> int:
@@ -187,6 +212,7 @@ _PARSERS: Mapping[Kind, Callable[[Key, object], object]] = {
     Kind.PATH: _path,
     Kind.FLAG: lambda _key, value: is_true(value),
     Kind.SWITCH: _switch,
+    Kind.SWITCH_OR_WORD: _switch_or_word,
     Kind.INTEGER: _integer,
     Kind.NUMBER: _number,
     Kind.WORD: _word,

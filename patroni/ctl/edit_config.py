@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from patroni.config.edit import edit_faults
 from patroni.ctl import option
 from patroni.ctl.config_change import Tree, Unusable, applied, assigned, difference, parsed_tree
 from patroni.ctl.table import yaml_text
@@ -76,6 +77,8 @@ def _edit(tool: Tool, asked: _Asked) -> None:
         if not asked.is_quiet:
             click.echo("Not changed")
         return
+    if faults := edit_faults(old, new):
+        raise click.ClickException("\n".join(faults))
     if not asked.is_quiet:
         _show(difference(old, new))
     if not _is_confirmed(asked):

@@ -19,7 +19,7 @@ def test_each_row_is_sound(key: Key) -> None:
     assert key.help.endswith((".", "…"))
     assert key.layers
     assert set(key.layers) <= set("LED")
-    assert bool(key.words) == (key.kind is Kind.WORD)
+    assert bool(key.words) == (key.kind in (Kind.WORD, Kind.SWITCH_OR_WORD))
     assert not (key.is_required and key.default is not None)
     if key.minimum is not None and isinstance(key.default, int | float):
         assert key.minimum <= key.default

@@ -97,6 +97,23 @@ def test_set_and_force(edited: Trial) -> None:
     assert edited.keys()["config"] == value
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["-s", "ttl=abc"], "ttl: 'abc' is not a whole number of seconds"),
+        (["-s", "synchronous_mode=qourum"], "synchronous_mode: 'qourum' is neither on, off nor quorum"),
+        (["--apply", "FILE"], "maximum_lag_on_failover: -1 is less than 0"),
+        (["--replace", "FILE"], "maximum_lag_on_failover: -1 is less than 0"),
+    ],
+)
+def test_a_value_that_no_agent_could_use_is_not_written(edited: Trial, tmp_path: Path, options: list[str], said: str) -> None:
+    (tmp_path / "given").write_text("{maximum_lag_on_failover: -1}")
+    words = [str(tmp_path / "given") if word == "FILE" else word for word in options]
+    done = edited.run("edit-config", *words, "--force")
+    assert (done.status, done.out, done.err) == (1, "", f"Error: {said}\n")
+    assert config(edited) == CONFIG
+
+
 def test_the_options_in_their_order(edited: Trial, tmp_path: Path) -> None:
     (tmp_path / "replace").write_text("{a: 1, b: 1, postgresql: {parameters: {c: 1}}}")
     (tmp_path / "apply").write_text("{b: 2, d: 2, e: 2}")
