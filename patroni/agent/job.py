@@ -26,7 +26,6 @@ SHUTDOWN_CHECKPOINT_S = 60.0  # for a stop that nobody waits for; then immediate
 IMMEDIATE_S = 5.0
 KILL_S = 10.0
 LOOK_S = 0.1
-START_S = 60.0  # default of `pg_ctl_timeout`
 
 
 def kind_of(action: JobAction) -> tuple[JobKind, str | None]:
@@ -92,7 +91,7 @@ def _bootstrap() -> Steps[None]:
         yield from ask(Note("initdb failed", state=PostgresState.INITDB_FAILED))
         raise
     yield from ask(pg.WriteConfiguration(is_standby=False))
-    yield from _launch(Role.PRIMARY, START_S)
+    yield from _launch(Role.PRIMARY, None)
     yield from ask(Note("creating roles"))
     yield from ask(pg.CreateRoles())
 
@@ -144,11 +143,14 @@ def _start_as_primary(timeout_s: float) -> Steps[None]:
 def _start_as_standby(upstream: Upstream | None, timeout_s: float | None) -> Steps[None]:
     yield from _make_sure_it_is_down()
     yield from ask(pg.WriteConfiguration(is_standby=True, upstream=upstream))
-    yield from _launch(Role.REPLICA, START_S if timeout_s is None else timeout_s)
+    yield from _launch(Role.REPLICA, timeout_s)
 
 
-def _launch(role: Role, timeout_s: float) -> Steps[None]:
-    """Launch and wait until it accepts connections, is gone, or time is up (then it goes on starting, and so it is seen)."""
+def _launch(role: Role, timeout_s: float | None) -> Steps[None]:
+    """Launch and wait until it accepts connections, is gone, or time is up (then it goes on starting, and so it is seen).
+
+    timeout_s: None: `pg_ctl_timeout`.
+    """
     yield from ask(Note("starting", state=PostgresState.STARTING, role=role))
     yield from ask(pg.Launch())
     readiness = yield from ask(pg.AwaitReady(within_s=timeout_s))

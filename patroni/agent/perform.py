@@ -34,6 +34,7 @@ FAILURES = (DcsUnavailable, Refused, PostgresError, Void)
 DAY_S = 86400.0
 GRACE_S = 5.0  # for the step around a wait that has its own limit
 DEFAULT_S = 10.0
+LONGEST_START_S = 7 * DAY_S  # where `pg_ctl_timeout` decides; it may be without limit
 LIMITS_S: Mapping[type[Request[Any]], float] = {
     Initdb: 3600.0,
     CreateRoles: 3600.0,  # `post_bootstrap` may load data
@@ -50,7 +51,9 @@ LIMITS_S: Mapping[type[Request[Any]], float] = {
 def limit_s(request: Request[Any]) -> float:
     """Return for how long a request to Postgres may take; all are bounded, the long ones are cancellable."""
     match request:
-        case AwaitReady(within_s) | AwaitDown(within_s) | RunCheckpoint(within_s):
+        case AwaitReady(None):
+            return LONGEST_START_S
+        case AwaitReady(int() | float() as within_s) | AwaitDown(within_s) | RunCheckpoint(within_s):
             return within_s + GRACE_S
         case _:
             return LIMITS_S.get(type(request), DEFAULT_S)

@@ -102,7 +102,10 @@ def server_words(server: Server, call: Call) -> list[str]:
 
 def await_ready(server: Server, call: Call, request: AwaitReady) -> Readiness:
     """Wait until the server accepts connections or is gone; then say what it is."""
-    deadline_s = call.until(request.within_s)
+    limit_s = request.within_s
+    if limit_s is None:
+        limit_s = server.config.pg_ctl_timeout_s or call.left_s()
+    deadline_s = call.until(limit_s)
     while True:
         living = server.postmaster()
         if living is None:

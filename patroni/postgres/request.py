@@ -184,7 +184,7 @@ class Launch(Request[int]):
 class AwaitReady(Request[Readiness]):
     """Wait until the server accepts connections or is gone, at most `within_s`; then say what it is."""
 
-    within_s: float
+    within_s: float | None  # None: `postgresql.pg_ctl_timeout`, 0 there: without limit (contract/configuration.md §9 row 17)
 
 
 # --- running

@@ -174,6 +174,12 @@ def test_a_start_waits_as_long_as_it_was_told() -> None:
     assert waits == [pg.AwaitReady(within_s=300.0)]
 
 
+@pytest.mark.parametrize("action", [STANDBY, act.Bootstrap()], ids=lambda action: type(action).__name__)
+def test_a_start_that_was_told_nothing_waits_as_long_as_the_configuration_says(action: JobAction) -> None:
+    waits = [request for request in played(action).asked if isinstance(request, pg.AwaitReady)]
+    assert waits == [pg.AwaitReady(within_s=None)]
+
+
 # --- where data may be lost
 
 

@@ -129,6 +129,7 @@ def test_a_generator_that_goes_on_after_a_failure() -> None:
     ("request_", "limit"),
     [
         (pg.AwaitReady(within_s=300.0), 305.0),
+        (pg.AwaitReady(within_s=None), 7 * 86400.0),
         (pg.AwaitDown(within_s=0.1), 5.1),
         (pg.RunCheckpoint(within_s=30.0), 35.0),
         (pg.SignalPromote(), 10.0),

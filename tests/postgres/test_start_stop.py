@@ -41,6 +41,20 @@ def test_another_driver_adopts_the_running_server(primary: Node) -> None:
     assert primary.files().process is Process.DOWN
 
 
+def test_a_start_that_was_told_no_limit_takes_that_of_the_configuration(primary: Node) -> None:
+    pid = primary.postmaster_pid()
+    primary.change(pg_ctl_timeout_s=0.2)
+    os.kill(pid, signal.SIGSTOP)  # it accepts no connection, and is not gone
+    try:
+        assert primary.do(pg.AwaitReady(within_s=None)) is Readiness.NO_RESPONSE
+        primary.change(pg_ctl_timeout_s=0.0)
+        began_s = time.monotonic()
+        assert primary.do(pg.AwaitReady(within_s=None), 2.0) is Readiness.NO_RESPONSE
+        assert time.monotonic() - began_s > 1.9  # without limit: as long as the request itself may take
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 def test_a_pid_file_that_names_a_foreign_process_is_no_postmaster(make_node: MakeNode, template: Node) -> None:
     node = make_node("a")
     node.copy_of(template)

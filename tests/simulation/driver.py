@@ -32,6 +32,7 @@ CANCELLABLE = (
     pg.AwaitDown,
     pg.RunCheckpoint,
 )
+PG_CTL_TIMEOUT_S = 60.0
 RELOAD_S = (0.001, 0.1)
 
 
@@ -236,7 +237,8 @@ class Driver:
 
     def _await_ready(self, request: pg.AwaitReady) -> Acts[Readiness]:
         postgres = self.postgres
-        deadline_s = postgres.engine.now_s + postgres.live_host.lasts_s(request.within_s)
+        limit_s = PG_CTL_TIMEOUT_S if request.within_s is None else request.within_s
+        deadline_s = postgres.engine.now_s + postgres.live_host.lasts_s(limit_s)
         while True:
             if postgres.postmaster is None:
                 return Readiness.GONE
