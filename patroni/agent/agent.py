@@ -75,7 +75,7 @@ class Agent:
         fence = InProcessFence(self._quit_postgres, self._kill_postgres)
         chance = random.Random()
         settings = plan.shared.settings
-        self._keeper = LeaseKeeper(fence, ttl_s=settings.ttl_s, emit=self._post_of, chance=chance)
+        self._keeper = LeaseKeeper(plan.name, fence, ttl_s=settings.ttl_s, emit=self._post_of, chance=chance)
         self._loop = Loop(plan.name, self._keeper, lambda: plan.shared.settings, clock.now(), chance=chance)
         self._parts = Parts(
             name=plan.name,

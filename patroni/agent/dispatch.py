@@ -271,7 +271,7 @@ class Dispatcher:
         except FAILURES as failure:
             parts.post(event.StoreSilent(detail=str(failure)))
             return
-        parts.keeper.saw(cluster, clock.now())
+        parts.keeper.saw(cluster, clock.now(), began if wanted.is_linearizable else None)
         parts.post(event.ClusterSeen(cluster=cluster, began=began, is_linearizable=wanted.is_linearizable))
 
     def _ask_peer(self, wanted: order.AskPeer) -> None:

@@ -58,19 +58,23 @@ class Renewed:
     session: Session
     lock: tuple[Token, Revision | None] | None = None  # of the proved lock; None: none was asked for
     cluster: Cluster | None = None  # the view that came with the proof, linearizable
+    store_id: str | None = None  # of the store that proved it; None: it has none, or no lock was proved
 
 
 def send(renewal: Renewal, coordinator: Coordinator) -> Steps[Renewed]:
     """Send one renewal: of the session, with the proof of the lock; or open a session and move the lock to it."""
     if renewal.session is not None:
         renewed = yield from coordinator.renew(renewal.session.id, renewal.proof)
-        return Renewed(sent=renewed.sent, session=renewed.session, lock=renewed.lock, cluster=renewed.cluster)
+        cluster = renewed.cluster
+        store_id = cluster.store_id if cluster is not None else None
+        return Renewed(sent=renewed.sent, session=renewed.session, lock=renewed.lock, cluster=cluster, store_id=store_id)
     sent = yield from ask(ReadInstant())
     session = yield from coordinator.open_session(renewal.ttl_s)
     if renewal.proof is None:
         return Renewed(sent=sent, session=session)
     won = yield from _move(renewal.proof, session, coordinator)
-    return Renewed(sent=won.proof.sent, session=session, lock=(won.proof.token, won.proof.revision))
+    lock = (won.proof.token, won.proof.revision)
+    return Renewed(sent=won.proof.sent, session=session, lock=lock, store_id=won.proof.store_id)
 
 
 def _move(proof: Proof, session: Session, coordinator: Coordinator) -> Steps[Won]:
@@ -116,16 +120,34 @@ class _Keeping:
     ttl_s: float  # the configured one
     session_ttl_s: float  # the one that the session was opened with
 
+    @property
+    def is_moving(self) -> bool:
+        """Whether the lock is to be moved to a new session, and may have been by a try without an answer."""
+        return self.session_ttl_s != self.ttl_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Mark:
+    """How far the store was seen."""
+
+    store_id: str | None
+    revision: Revision | None
+    at: Instant  # not before the store answered that
+
 
 class LeaseKeeper:
     """See the module. `step`, `renewed`, `refused` and `silent` belong to the keeper's thread, the rest to any."""
 
-    def __init__(self, fence: Fence, *, ttl_s: float, emit: Callable[[int, Payload], None], chance: random.Random) -> None:
+    def __init__(
+        self, name: str, fence: Fence, *, ttl_s: float, emit: Callable[[int, Payload], None], chance: random.Random
+    ) -> None:
         """emit: takes the epoch and what happened; must not block. chance: for the jitter after an outage."""
+        self._name = name
         self._fence = fence
         self._emit = emit
         self._chance = chance
         self._state = _Keeping(ttl_s=ttl_s, session_ttl_s=ttl_s)
+        self._mark: _Mark | None = None  # None: no view of the store has arrived yet
         self._stepped = self._state  # as the last step left it: a change since then ends a wait
         self._calm: tuple[_Keeping, Instant] | None = None  # nothing is due in this state before this instant
         self._changed = threading.Lock()
@@ -170,22 +192,26 @@ class LeaseKeeper:
         self._state = replace(state, is_in_flight=proof is not None, turn_asked=None, has_turned=False)
         if proof is not None:
             self._dropped.clear()
-        session = state.session if state.session_ttl_s == state.ttl_s else None
+        session = None if state.is_moving else state.session
         renewal = Renewal(epoch=state.epoch, session=session, proof=proof, ttl_s=state.ttl_s, timeout_s=timeout_s)
         return Order(renewal=renewal)
 
     def renewed(self, renewal: Renewal, answer: Renewed) -> None:
-        """The store renewed the session and, where asked, proved the lock. An answer of an earlier epoch proves none."""
+        """The store renewed the session and, where asked, proved the lock. An answer of an earlier epoch proves none.
+
+        The view that came with it is told by `saw` before.
+        """
         session, sent, lock = answer.session, answer.sent, answer.lock
         with self._changed:
             state = replace(self._state, is_in_flight=False, failures=0, silent_since=None, session=session, session_sent=sent)
             state = replace(state, due=_later(sent, renewal_period_s(session.ttl_s)), session_ttl_s=renewal.ttl_s)
             state = replace(state, is_lapsed=state.is_lapsed and renewal.session is not None)
-            if lock is not None and renewal.proof is not None and renewal.epoch == state.epoch:
+            is_current = renewal.proof is not None and renewal.epoch == state.epoch
+            if lock is not None and renewal.proof is not None and is_current and answer.store_id == renewal.proof.store_id:
                 timed = replace(renewal.proof, sent=sent, ttl_s=session.ttl_s, session=session.id)
                 state = replace(state, proof=replace(timed, token=lock[0], revision=lock[1]))
             elif state.proof is not None and not state.is_gone:
-                state = replace(state, due=None, has_turned=True)  # a lock of a newer epoch is not proved yet: at once
+                state = replace(state, due=None, has_turned=True)  # of a newer epoch, or by another store: not proved, at once
             self._replace(state)
             proof_now = self._state.proof
         if proof_now is not None:
@@ -271,29 +297,57 @@ class LeaseKeeper:
         """The epoch of authority that runs now."""
         return self._state.epoch
 
-    def saw(self, cluster: Cluster, now: Instant) -> None:
-        """A view arrived: one newer than the lock that names another leader ends lease and Postgres in this thread (§1.7).
+    def saw(self, cluster: Cluster, now: Instant, began: Instant | None = None) -> None:
+        """A view arrived: one that shows another leader or another store ends lease and Postgres in this thread (§1.6-1.7).
 
-        The keeper's own thread may be waiting for the store. A store without revisions tells nothing here: its proofs do.
-        A lock under our own session is one that we created anew just now, after a hand removed it: the watch may be
-        faster than the answer.
+        began: before it was asked for, if it is linearizable. The keeper's own thread may be waiting for the store.
         """
         with self._changed:
+            is_other_store = self._is_other_store(cluster, began, now)
             session, leader = self._state.session, cluster.leader
-            if session is not None and leader is not None and leader.session == session.id:
-                return
-            if self._state.is_lapsed:
+            hangs_on_ours = session is not None and leader is not None and leader.session == session.id
+            if self._state.is_lapsed and not hangs_on_ours:
                 self._replace(replace(self._state, is_lapsed=False))
-            proof, seen = self._state.proof, cluster.revision
-            is_newer = proof is not None and proof.revision is not None and seen is not None and seen > proof.revision
-            if not is_newer or cluster.leader is None or proof is None:
+            if self._state.proof is None or not (is_other_store or self._is_taken(cluster, self._state.proof)):
                 return
-            if cluster.leader.incarnation == proof.incarnation:
-                return
-            self._replace(replace(self._state, proof=None, is_refused=True, epoch=self._state.epoch + 1))
+            state = replace(self._state, proof=None, is_refused=True, epoch=self._state.epoch + 1)
+            self._replace(replace(state, is_lapsed=hangs_on_ours, has_turned=False, turn_asked=None))
             self._fence.end()  # before the keeper's thread, which was just woken, looks at it
         self._fence.step(now)
-        self._tell("another node holds the lock")
+        self._tell("another store answers" if is_other_store else "another node holds the lock")
+
+    def _is_other_store(self, cluster: Cluster, began: Instant | None, now: Instant) -> bool:
+        """Whether this view says that the store was restored or made anew: incarnations from before prove nothing (§1.6).
+
+        Only what was asked for after all that was seen tells so: an answer may be late, a copy may lag.
+        """
+        mark = self._mark
+        if mark is None:
+            self._mark = _Mark(store_id=cluster.store_id, revision=cluster.revision, at=now)
+            return False
+        went_back = mark.revision is not None and cluster.revision is not None and cluster.revision < mark.revision
+        is_other = cluster.store_id != mark.store_id or went_back
+        if is_other and (began is None or elapsed_s(mark.at, began) < 0):
+            return False
+        self._mark = _Mark(store_id=cluster.store_id, revision=cluster.revision, at=now)
+        return is_other
+
+    def _is_taken(self, cluster: Cluster, proof: Proof) -> bool:
+        """Whether a view newer than the lock shows that somebody else has it: anew, or overwritten in place (§1.7).
+
+        A store without revisions tells nothing here: its proofs do. A lock under our own session and name is one that we
+        created anew just now, after a hand removed it: the watch may be faster than the answer.
+        """
+        leader, seen = cluster.leader, cluster.revision
+        if leader is None or cluster.store_id != proof.store_id:
+            return False
+        if seen is None or proof.revision is None or seen <= proof.revision:
+            return False
+        if leader.name != self._name:
+            return True
+        session = self._state.session
+        is_ours = leader.session == proof.session or (session is not None and leader.session == session.id)
+        return not is_ours and not (leader.incarnation == proof.incarnation and self._state.is_moving)
 
     def begin_epoch(self) -> int:
         """Begin a new epoch of authority: answers that are under way prove nothing any more."""

@@ -344,6 +344,8 @@ class Observed:
             return False
         if lease.proof is None or self.lock_taken is None:
             return True
+        if self.cluster.store_id != lease.proof.store_id:
+            return False  # of a store that was there before this one, or after it (§1.6)
         if self.cluster.revision is not None and lease.proof.revision is not None:
             return self.cluster.revision >= lease.proof.revision
         began = self.cluster_began

@@ -83,6 +83,8 @@ class KeeperThread:
     def _send(self, renewal: Renewal, began: Instant) -> None:
         perform = StorePerformer(self._store, began, renewal.timeout_s).perform
         renewed = drive(send(renewal, self._coordinator), perform)
+        if renewed.cluster is not None:
+            self._keeper.saw(renewed.cluster, clock.now(), renewed.sent)
         self._keeper.renewed(renewal, renewed)
         if renewed.cluster is not None:
             self._post(ClusterSeen(cluster=renewed.cluster, began=renewed.sent, is_linearizable=True))
@@ -127,5 +129,6 @@ class WatchThread:
         snapshot = self._watcher.next(WATCH_S)
         if snapshot is not None:
             cluster = cluster_from(snapshot, self._prefix)
-            self._keeper.saw(cluster, clock.now())
-            self._post(ClusterSeen(cluster=cluster, began=clock.now(), is_linearizable=snapshot.is_linearizable))
+            now = clock.now()
+            self._keeper.saw(cluster, now, snapshot.began)
+            self._post(ClusterSeen(cluster=cluster, began=snapshot.began or now, is_linearizable=snapshot.is_linearizable))

@@ -155,7 +155,7 @@ class Coordinator:
         A deposed leader of the store answers renewals while the write goes to its successor, which never heard of them.
         """
         lock = LockRef(key=self.leader_key, incarnation=entry.incarnation)
-        yield from ask(ProveLock(lock=lock, session=renewed, prefix=self.prefix))
+        proved = yield from ask(ProveLock(lock=lock, session=renewed, prefix=self.prefix))
         return Won(
             proof=Proof(
                 sent=sent,
@@ -164,6 +164,7 @@ class Coordinator:
                 session=renewed.id,
                 token=entry.token,
                 revision=entry.revision,
+                store_id=proved.store_id,
             )
         )
 

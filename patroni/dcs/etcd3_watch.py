@@ -36,6 +36,7 @@ from patroni.dcs.etcd_endpoints import Deadline, Endpoint
 from patroni.dcs.etcd_transport import PIECE_BYTES, HttpRequest, Transport, headers_of
 from patroni.dcs.store import Clock, DcsUnavailable, Entry, Snapshot
 from patroni.decision.cluster import Revision
+from patroni.decision.lease import Instant
 
 logger = logging.getLogger(__name__)
 
@@ -191,7 +192,7 @@ class Etcd3Watcher:
         while True:
             try:
                 if self._step(self._stream, deadline.left_s()):
-                    return self._snapshot(is_linearizable=False)
+                    return self._snapshot()
             except (DcsUnavailable, EtcdError) as error:
                 logger.debug("the watch begins anew: %s", error)
                 self._drop()
@@ -218,6 +219,7 @@ class Etcd3Watcher:
         self._doubt = ""
         _silence(self._bell)
         body = prefix_range(self._prefix)
+        began = self._clock()
         try:
             call = Call(path="/kv/range", body=body, is_repeatable=True, trust=Trust.PROVED)
             answer = self._client.call(call, deadline)
@@ -230,7 +232,7 @@ class Etcd3Watcher:
             self._follow(header.revision + 1, deadline)
         except EtcdError as error:
             raise DcsUnavailable(str(error)) from error
-        return None if self._is_closed else self._snapshot(is_linearizable=True)
+        return None if self._is_closed else self._snapshot(began)
 
     def _follow(self, start_revision: int, deadline: Deadline) -> None:
         """Begin a stream of all events from that revision on."""
@@ -301,12 +303,14 @@ class Etcd3Watcher:
             self._entries[entry.key] = entry
         self._revision = max(self._revision or revision, revision)
 
-    def _snapshot(self, *, is_linearizable: bool) -> Snapshot:
+    def _snapshot(self, began: Instant | None = None) -> Snapshot:
+        """Return the copy. began: of the linearizable read that it is; None: events have changed it since."""
         return Snapshot(
             entries=dict(sorted(self._entries.items())),
             revision=self._revision,
             store_id=self._store_id,
-            is_linearizable=is_linearizable,
+            is_linearizable=began is not None,
+            began=began,
         )
 
     # --- the bell

@@ -16,6 +16,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from patroni.dcs.local_file import File, Transaction, check, file_path, snapshot_of
@@ -83,7 +84,7 @@ class LocalWatcher:
             version = self._data_version(busy_s)
             if version == self._version and (self._next_expiry_s is None or now.boot_s < self._next_expiry_s):
                 return None
-            snapshot, self._next_expiry_s = self._file.read(self._prefix, busy_s, is_linearizable=False)
+            snapshot, self._next_expiry_s = self._file.read(self._prefix, busy_s, is_linearizable=True)
         except (sqlite3.Error, OSError) as error:
             self._forget()
             raise DcsUnavailable(f"{self._file.path}: {error}") from error
@@ -94,7 +95,7 @@ class LocalWatcher:
         if self._seen is not None and (snapshot.entries, snapshot.store_id) == (self._seen.entries, self._seen.store_id):
             return None
         self._seen = snapshot
-        return snapshot
+        return replace(snapshot, began=now)
 
     def _data_version(self, busy_s: float) -> int:
         """Return what changes with every commit of another connection (SQLite 3.8)."""

@@ -82,6 +82,7 @@ class Snapshot:
     revision: Revision | None  # of the store at that moment
     store_id: str | None = None  # changes when the store was made anew, where the store has such a thing
     is_linearizable: bool = False
+    began: Instant | None = None  # of a watcher's linearizable read: before it was sent; None: an event, or the caller knows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

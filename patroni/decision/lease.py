@@ -49,6 +49,7 @@ class Proof:
     session: SessionId
     token: Token  # names this version of the key in a release
     revision: Revision | None  # of the key's last write
+    store_id: str | None = None  # of the store that proved it; None: it has none. Revisions of two stores tell nothing
 
 
 def lease_left_s(proof: Proof, now: Instant) -> float:

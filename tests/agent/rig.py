@@ -49,7 +49,7 @@ class Rig:
         self.peer: Answer | Silent | Exception = Silent(age_s=0.0)
         self.fence = InProcessFence(lambda: self.ended.append("quit"), lambda: self.ended.append("kill"))
         self.keeper = LeaseKeeper(
-            self.fence, ttl_s=TTL_S, emit=lambda _, payload: self.told.append(payload), chance=random.Random(1)
+            "a", self.fence, ttl_s=TTL_S, emit=lambda _, payload: self.told.append(payload), chance=random.Random(1)
         )
         self.shared = Shared(settings=Settings(ttl_s=TTL_S), dynamic_configuration={"ttl": 30})
         self.parts = Parts(

@@ -75,7 +75,7 @@ class Renewing:
     def __init__(self, store: Store) -> None:
         fence = InProcessFence(lambda: None, lambda: None)
         self.renewals = 0
-        self.keeper = LeaseKeeper(fence, ttl_s=TTL_S, emit=lambda _, said: self.told(), chance=random.Random(1))
+        self.keeper = LeaseKeeper("a", fence, ttl_s=TTL_S, emit=lambda _, said: self.told(), chance=random.Random(1))
         self.thread = KeeperThread(self.keeper, Coordinator(prefix=PREFIX, name="a"), store, lambda said: None)
 
     def told(self) -> None:

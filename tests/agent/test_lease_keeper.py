@@ -2,71 +2,17 @@
 
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 
-from patroni.agent.event import LeaseSeen, Payload, TurnWanted
-from patroni.agent.lease_keeper import LeaseKeeper, Renewal, Renewed
+from patroni.agent.event import LeaseSeen, TurnWanted
+from patroni.agent.lease_keeper import Renewed
 from patroni.dcs.store import Refusal, Session
 from patroni.decision.cluster import Cluster, Incarnation, Leader, Revision, SessionId, Token
-from patroni.decision.lease import Instant, Proof, margin_s
+from patroni.decision.lease import Instant, margin_s
 from patroni.decision.view import GuardState
-from patroni.fence.client import InProcessFence
-
-TTL_S = 10.0
-SESSION = Session(id=SessionId("s1"), ttl_s=TTL_S)
-LOCK = Incarnation("lock 1")
-
-
-@dataclass
-class Bench:
-    """A keeper with its fence, and a clock that only the test moves."""
-
-    now_s: float = 1000.0
-    done: list[str] = field(default_factory=list)
-    told: list[Payload] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.fence = InProcessFence(lambda: self.done.append("quit"), lambda: self.done.append("kill"))
-        self.keeper = LeaseKeeper(self.fence, ttl_s=TTL_S, emit=lambda _, said: self.told.append(said), chance=random.Random(1))
-
-    def now(self) -> Instant:
-        return Instant(boot_s=self.now_s, raw_s=self.now_s)
-
-    def renewal(self) -> Renewal:
-        """Step until a renewal is due; give the turn that is asked for."""
-        order = self.keeper.step(self.now())
-        if order.renewal is None:
-            self.keeper.turned(is_against_leading=False)
-            order = self.keeper.step(self.now())
-        assert order.renewal is not None, order
-        return order.renewal
-
-    def opened(self) -> None:
-        self.keeper.renewed(self.renewal(), Renewed(sent=self.now(), session=SESSION))
-
-    def proof(self, sent_s: float | None = None) -> Proof:
-        sent = self.now_s if sent_s is None else sent_s
-        return Proof(
-            sent=Instant(boot_s=sent, raw_s=sent),
-            ttl_s=TTL_S,
-            incarnation=LOCK,
-            session=SESSION.id,
-            token=Token("1"),
-            revision=Revision(1),
-        )
-
-    def leading(self) -> None:
-        self.opened()
-        proof = self.proof()
-        assert self.fence.arm(proof)
-        self.keeper.take(proof, if_epoch=self.keeper.epoch)
-
-    def prove(self) -> None:
-        sent = self.now()
-        self.keeper.renewed(self.renewal(), Renewed(sent=sent, session=SESSION, lock=(Token("2"), Revision(2))))
+from tests.agent.bench import SESSION, TTL_S, Bench
 
 
 def test_the_deadline_counts_from_before_the_renewal_was_sent() -> None:
@@ -310,52 +256,6 @@ def test_a_lock_that_was_won_for_an_epoch_that_is_over_is_not_kept() -> None:
     bench.keeper.begin_epoch()
     bench.keeper.take(bench.proof(), if_epoch=epoch)
     assert not bench.keeper.lease(bench.now()).is_held
-
-
-def test_a_newer_view_that_names_another_leader_ends_the_lease_at_once() -> None:
-    bench = Bench()
-    bench.leading()
-    other = Leader(name="b", incarnation=Incarnation("lock 2"), token=Token("9"), revision=Revision(9))
-    bench.keeper.saw(Cluster(leader=other, revision=Revision(9)), bench.now())
-    bench.keeper.step(bench.now())
-    assert bench.keeper.lease(bench.now()).is_refused and bench.done == ["quit"]
-
-
-def test_the_keepers_thread_cannot_look_at_the_fence_between_a_refusing_view_and_its_end() -> None:
-    """It would wait for the old deadline, its bell used up."""
-    bench = Bench()
-    bench.leading()
-    was_excluded: list[bool] = []
-    bench.fence.end = lambda: was_excluded.append(bench.keeper._changed.locked())  # type: ignore[method-assign]  # a spy
-    other = Leader(name="b", incarnation=Incarnation("lock 2"), token=Token("9"), revision=Revision(9))
-    bench.keeper.saw(Cluster(leader=other, revision=Revision(9)), bench.now())
-    assert was_excluded == [True]
-
-
-def test_a_view_ends_postgres_although_the_keepers_thread_waits_for_the_store() -> None:
-    bench = Bench()
-    bench.leading()
-    bench.renewal()  # under way: its thread takes no step before the answer
-    other = Leader(name="b", incarnation=Incarnation("lock 2"), token=Token("9"), revision=Revision(9))
-    bench.keeper.saw(Cluster(leader=other, revision=Revision(9)), bench.now())
-    assert bench.done == ["quit"]
-
-
-def test_a_view_of_our_own_new_lock_takes_nothing_away() -> None:
-    """The watch may show it before the answer to its creation has come."""
-    bench = Bench()
-    bench.leading()
-    anew = Leader(name="a", incarnation=Incarnation("lock 2"), token=Token("9"), revision=Revision(9), session=SESSION.id)
-    bench.keeper.saw(Cluster(leader=anew, revision=Revision(9)), bench.now())
-    assert bench.keeper.lease(bench.now()).is_held and bench.done == []
-
-
-def test_an_older_view_that_names_another_leader_takes_nothing_away() -> None:
-    bench = Bench()
-    bench.leading()
-    other = Leader(name="b", incarnation=Incarnation("lock 0"), token=Token("0"), revision=Revision(0))
-    bench.keeper.saw(Cluster(leader=other, revision=Revision(1)), bench.now())
-    assert bench.keeper.lease(bench.now()).is_held
 
 
 def test_the_fence_ignores_a_renewal_of_another_lock() -> None:

@@ -74,7 +74,7 @@ class Bench:
         self.told: list[Payload] = []
         self.fence = InProcessFence(lambda: None, lambda: None)
         chance = random.Random(1)
-        self.keeper = LeaseKeeper(self.fence, ttl_s=TTL_S, emit=lambda _, said: self.told.append(said), chance=chance)
+        self.keeper = LeaseKeeper("a", self.fence, ttl_s=TTL_S, emit=lambda _, said: self.told.append(said), chance=chance)
         self.settings = Settings(ttl_s=TTL_S)
         self.loop = Loop("a", self.keeper, lambda: self.settings, at(self.now_s), chance=chance)
         self.revision = 10

@@ -136,6 +136,8 @@ def test_a_view_is_fresh_if_it_is_not_older_than_the_lock(view: ClusterSeen, loc
     ours = proof(revision=lock)
     observed = an_observer(lease_seen(ours), view)
     assert view_of(observed, 2.0, held(proof=ours)).is_fresh is is_fresh
+    other = proof(revision=lock, store_id="another")
+    assert not view_of(observed, 2.0, held(proof=other)).is_fresh, "revisions of two stores tell nothing"
 
 
 def test_without_a_lock_any_view_is_fresh_and_none_is_not() -> None:

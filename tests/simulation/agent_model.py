@@ -56,6 +56,7 @@ class Site:
     on_step: Callable[[Agent, str], None]  # before each step of an actor: where a fault may strike
     on_request: Callable[[Agent, str, Request[Any]], None]  # an actor sends this to the store
     on_turn: Callable[[Agent, Turn], None]
+    on_view: Callable[[Agent, Cluster, Instant | None], None]  # the keeper has seen this, asked for then if linearizable
     on_leave: Callable[[Agent, int], None]
 
 
@@ -108,7 +109,9 @@ class Agent:
         self.fence: InProcessFence = parts.fence(
             lambda: self._fence_acts.append(pg.SignalStop(StopMode.IMMEDIATE)), lambda: self._fence_acts.append(pg.KillAll())
         )
-        self.keeper: LeaseKeeper = parts.keeper(self.fence, ttl_s=site.settings.ttl_s, emit=self.post_of, chance=site.chance)
+        self.keeper: LeaseKeeper = parts.keeper(
+            site.name, self.fence, ttl_s=site.settings.ttl_s, emit=self.post_of, chance=site.chance
+        )
         self.coordinator: Coordinator = parts.coordinator(prefix=PREFIX, name=site.name)
         self.loop: Loop = parts.loop(site.name, self.keeper, lambda: self.shared.settings, self.now(), chance=site.chance)
         self.published: Turn | None = None
@@ -211,9 +214,10 @@ class Agent:
                 yield Wait(self.keeper_news, site.host.lasts_s(min(wanted.wait_s, LONGEST_WAIT_S)))
             yield site.host.lag_s()
 
-    def saw(self, cluster: Cluster) -> None:
+    def saw(self, cluster: Cluster, began: Instant | None) -> None:
         """A view arrived; what the fence orders because of it is done at once, whatever the keeper waits for."""
-        self.keeper.saw(cluster, self.now())
+        self.keeper.saw(cluster, self.now(), began)
+        self.site.on_view(self, cluster, began)
         self.poke_keeper()
         if self._fence_acts:
             Task(self.place, self._do_fence_acts())
@@ -238,6 +242,8 @@ class Agent:
         except DcsUnavailable as silence:
             keeper.silent(renewal, str(silence), self.now())
             return
+        if renewed.cluster is not None:
+            self.saw(renewed.cluster, renewed.sent)
         keeper.renewed(renewal, renewed)
         if renewed.cluster is not None:
             self.post(event.ClusterSeen(cluster=renewed.cluster, began=renewed.sent, is_linearizable=True))
@@ -249,5 +255,6 @@ class Agent:
             self.post(event.StoreSilent(detail="the stream broke"))
             return
         cluster = cluster_from(snapshot, PREFIX)
-        self.saw(cluster)
-        self.post(event.ClusterSeen(cluster=cluster, began=self.now(), is_linearizable=snapshot.is_linearizable))
+        self.saw(cluster, snapshot.began)
+        began = snapshot.began or self.now()
+        self.post(event.ClusterSeen(cluster=cluster, began=began, is_linearizable=snapshot.is_linearizable))

@@ -18,7 +18,7 @@ from patroni.dcs.coordinator import Coordinator, Won
 from patroni.dcs.store import Create, Delete, LockRef, Refusal, Refused, RenewSession, Session
 from patroni.decision import actions as act
 from patroni.decision.actions import Action, JobAction
-from patroni.decision.cluster import Leader, Lsn, Token
+from patroni.decision.cluster import Cluster, Leader, Lsn, Token
 from patroni.decision.lease import Instant, Lease, Proof, lease_left_s
 from patroni.decision.node import Process
 from patroni.decision.request import ReadInstant, Request, Steps, ask
@@ -89,7 +89,8 @@ def send_session_only(renewal: Renewal, coordinator: Coordinator) -> Steps[Renew
     if renewal.session is None or renewal.proof is None:
         return (yield from send(renewal, coordinator))
     renewed = yield from coordinator.renew(renewal.session.id, None)
-    return Renewed(sent=renewed.sent, session=renewed.session, lock=(renewal.proof.token, renewal.proof.revision))
+    lock = (renewal.proof.token, renewal.proof.revision)
+    return Renewed(sent=renewed.sent, session=renewed.session, lock=lock, store_id=renewal.proof.store_id)
 
 
 def send_compares(renewal: Renewal, coordinator: Coordinator) -> Steps[Renewed]:
@@ -100,7 +101,8 @@ def send_compares(renewal: Renewal, coordinator: Coordinator) -> Steps[Renewed]:
     session = yield from ask(RenewSession(renewal.session.id))
     lock = LockRef(key=coordinator.leader_key, incarnation=renewal.proof.incarnation)
     yield from ask(CompareLock(lock, session, coordinator.prefix))
-    return Renewed(sent=sent, session=session, lock=(renewal.proof.token, renewal.proof.revision))
+    known = renewal.proof
+    return Renewed(sent=sent, session=session, lock=(known.token, known.revision), store_id=known.store_id)
 
 
 def send_creating(renewal: Renewal, coordinator: Coordinator) -> Steps[Renewed]:
@@ -113,7 +115,7 @@ def send_creating(renewal: Renewal, coordinator: Coordinator) -> Steps[Renewed]:
     sent = yield from ask(ReadInstant())
     session = yield from coordinator.open_session(renewal.ttl_s)
     entry = yield from ask(Create(coordinator.leader_key, coordinator.name, session.id))
-    return Renewed(sent=sent, session=session, lock=(entry.token, entry.revision))
+    return Renewed(sent=sent, session=session, lock=(entry.token, entry.revision), store_id=renewal.proof.store_id)
 
 
 class AnyEpoch(LeaseKeeper):
@@ -122,6 +124,18 @@ class AnyEpoch(LeaseKeeper):
     def renewed(self, renewal: Renewal, answer: Renewed) -> None:
         """Take it for one of now."""
         super().renewed(replace(renewal, epoch=self.epoch), answer)
+
+
+class AnyStore(LeaseKeeper):
+    """Take a store that was restored for the one before."""
+
+    def _is_other_store(self, cluster: Cluster, began: Instant | None, now: Instant) -> bool:
+        """See no difference."""
+        return False
+
+    def renewed(self, renewal: Renewal, answer: Renewed) -> None:
+        """Believe its proofs."""
+        super().renewed(renewal, replace(answer, store_id=renewal.proof.store_id if renewal.proof else None))
 
 
 # --- names instead of incarnations
@@ -241,6 +255,7 @@ class EarlyDisarm(Loop):
 LATE = (Kind.STORE_TROUBLE, Kind.CUT_STORE, Kind.SLEW, Kind.STORE_FREEZE)
 DEPOSED = (Kind.STORE_DEPOSED, Kind.STORE_DEPOSED, Kind.SWITCHOVER)
 STALE = (Kind.HOST_CRASH, Kind.SLOW_NETWORK)
+RESTORED = (Kind.STORE_RESTORE, Kind.SWITCHOVER)
 CRASHES = (Kind.POSTMASTER_KILL, Kind.HOST_CRASH, Kind.AGENT_KILL)
 HANDING_OVER = (Kind.SWITCHOVER, Kind.AGENT_STOP, Kind.POSTGRES_KILL)
 SLOWLY = (Kind.SWITCHOVER, Kind.AGENT_STOP, Kind.SLOW_NETWORK, Kind.STORE_TROUBLE, Kind.STORE_TROUBLE)
@@ -253,6 +268,7 @@ BUGS: dict[str, Bug] = {
     "renewal by compares alone": Bug(parts=Parts(send=send_compares), focus=DEPOSED),
     "keeper that creates": Bug(parts=Parts(send=send_creating), focus=(Kind.SESSION_END, Kind.LOCK_DELETE)),
     "answer of an earlier epoch accepted": Bug(parts=Parts(keeper=AnyEpoch), focus=SLOWLY),
+    "a restored store taken for the one before": Bug(parts=Parts(keeper=AnyStore), focus=RESTORED),
     "release by name": Bug(parts=Parts(coordinator=ByName), focus=SLOWLY, invariants=("4",)),
     "adoption by name": Bug(parts=Parts(loop=AdoptingLoop), focus=(Kind.AGENT_KILL, Kind.STORE_RESTORE), invariants=("4",)),
     "promotion on the view from before the win": Bug(parts=Parts(loop=observing(PatchedView)), focus=STALE, invariants=("6",)),

@@ -17,9 +17,9 @@ from patroni.agent.order import StartChain
 from patroni.dcs.codec import history_from, status_from
 from patroni.dcs.store import Create
 from patroni.decision.actions import AcquireLock, AdoptLock, Promote
-from patroni.decision.cluster import Incarnation
+from patroni.decision.cluster import Cluster, Incarnation
 from patroni.decision.leader_race import race_bar
-from patroni.decision.lease import Proof, fence_left_s, margin_s
+from patroni.decision.lease import Instant, Proof, elapsed_s, fence_left_s, margin_s
 from patroni.decision.node import ClusterState
 from patroni.decision.notice import noticed
 from patroni.decision.reasons import Code
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 THAW_S = 1.0  # a thawed agent has so long to wake up and fence
 RESUME_S = THAW_S + LONGEST_TRY_S  # a renewal that was under way at a suspend of the host holds the keeper up as well
+LATE_S = 5.0  # what the store said before it was made anew may arrive so late
 FACTS_S = 4.0  # what an election was judged on may be so old, and a little
 TOLERANCE_S = 0.002
 PATIENCE_S = 8.0  # after max(ttl, 10 s) those who were ahead and took no free key are ignored (safety_rules.md §9)
@@ -93,7 +94,9 @@ class Checkers:
         self._next_look_s = 0.0
         self._writable_since: dict[str, float] = {}
         self._orphaned_since: dict[str, float] = {}
+        self._renamed: dict[str, tuple[Agent, Instant, int]] = {}  # who led when the store was made anew: when, epoch; by node
         world.store.on_lock.append(self._lock_changed)
+        world.store.on_renamed.append(self._store_renamed)
         world.clients.on_primary = self._said_primary
         for node in world.nodes.values():
             node.postgres.on_acknowledged = self._acknowledged
@@ -130,8 +133,24 @@ class Checkers:
         if self._is_beyond(agent, proof):
             return
         left_s = _true_left_s(agent, proof)
-        if left_s > 0 and self._now_s + left_s > self._world.store.true_expiry_s(proof.incarnation) + TOLERANCE_S:
+        if left_s > 0 and self._now_s + left_s > self._world.store.true_expiry_s(node.name, proof.incarnation) + TOLERANCE_S:
             self._found("1", node, "the keeper's lease ends after the lock does")
+
+    def _store_renamed(self) -> None:
+        """The store was restored under another identity: note who led."""
+        for node in self._world.nodes.values():
+            agent = node.agent
+            if agent is not None and agent.keeper._state.proof is not None:
+                self._renamed[node.name] = (agent, agent.now(), agent.keeper.epoch)
+
+    def viewed(self, agent: Agent, cluster: Cluster, began: Instant | None) -> None:
+        """Once an agent was shown another store, by an answer to what it asked afterwards, no lock of before is held."""
+        known = self._renamed.get(agent.name)
+        if known is None or began is None or known[0] is not agent or elapsed_s(known[1], began) < LATE_S:
+            return
+        del self._renamed[agent.name]
+        if agent.keeper.epoch == known[2] and agent.keeper._state.proof is not None:
+            self._found("1", self._world.nodes[agent.name], "the keeper holds a lock of a store that was there before")
 
     def _check_writable(self, node: Node, agent: Agent | None) -> None:
         """Writable means: guard armed, its deadline not after the true end of the lock, and that end not come."""
@@ -152,7 +171,7 @@ class Checkers:
             return
         if self._is_beyond(agent, proof):
             return
-        expiry_s = self._world.store.true_expiry_s(proof.incarnation)
+        expiry_s = self._world.store.true_expiry_s(node.name, proof.incarnation)
         if self._now_s > expiry_s:
             self._found("1", node, f"writable {self._now_s - expiry_s:.3f} s after the true end of its lock")
         elif self._now_s + _true_left_s(agent, proof) > expiry_s + TOLERANCE_S:
@@ -166,7 +185,7 @@ class Checkers:
         An act of the store ended it; or a suspend left CLOCK_BOOTTIME alone, slewed slow, beside a store that is fast: the
         margin covers one of the two 8 % (safety_rules.md §3).
         """
-        lock, host = self._world.store.lock_of(proof.incarnation), agent.site.host
+        lock, host = self._world.store.lock_of(agent.name, proof.incarnation), agent.site.host
         is_alone = proof.sent.boot_s < host.resumed_boot_s and host.boot_rate < 1.0 < self._world.store.rate
         return is_alone or (lock is not None and lock.is_by_act)
 

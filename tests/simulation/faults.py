@@ -257,7 +257,7 @@ class Faults:
             self._later_in(self._chance.uniform(5.0, 25.0), self._back_up)
 
     def _restore(self, fault: Fault, node: Node) -> None:
-        self._world.store.restore()
+        self._world.store.restore(is_new=bool(fault.chance & 1))
 
     # --- clocks, Postgres, operators
 

@@ -219,7 +219,7 @@ class Lanes:
         except FAILURES as failure:
             agent.post(event.StoreSilent(detail=str(failure)))
             return
-        agent.saw(cluster)
+        agent.saw(cluster, began if wanted.is_linearizable else None)
         agent.post(event.ClusterSeen(cluster=cluster, began=began, is_linearizable=wanted.is_linearizable))
 
     def _ask_peer(self, wanted: order.AskPeer) -> Acts[None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from patroni.dcs.store import DcsUnavailable, ReadPrefix, Refused, Snapshot
@@ -162,6 +162,7 @@ class Watch:
     def _run(self) -> Acts[None]:
         pause_s = self.FIRST_PAUSE_S
         while True:
+            began = self._host.now()
             try:
                 first = yield from self._link.call(self._caller, ReadPrefix(PREFIX, True), self.CONNECT_S)
             except (DcsUnavailable, Refused):
@@ -171,7 +172,7 @@ class Watch:
                 continue
             pause_s = self.FIRST_PAUSE_S
             assert isinstance(first, Snapshot)
-            self._tell(first)
+            self._tell(replace(first, began=began))
             self._is_open = True
             self._changed()  # what happened between the read and now
             yield Wait(self._broken, None)

@@ -71,6 +71,7 @@ class StoreServer:
         self._values: dict[str, list[tuple[float, str]]] = {STATUS: [], HISTORY: []}  # what these keys held, and since when
         self.on_change: list[Callable[[], None]] = []
         self.on_lock: list[Callable[[Lock, str], None]] = []  # the lock began, or is gone; and which host did it
+        self.on_renamed: list[Callable[[], None]] = []  # the store was restored under another identity
         self._lock_token: Token | None = None
         self.rate = rate
         self._clock = (0.0, 0.0)  # true time, own time
@@ -94,12 +95,10 @@ class StoreServer:
         self._is_standing = still
         self._look_ahead()
 
-    def true_expiry_s(self, incarnation: Incarnation) -> float:
+    def true_expiry_s(self, name: str, incarnation: Incarnation) -> float:
         """Return when this lock ends, or has ended, if nobody renews it; -inf if it never was."""
-        for lock in reversed(self.locks):
-            if lock.incarnation == incarnation:
-                return self._expiry_of(lock)
-        return float("-inf")
+        lock = self.lock_of(name, incarnation)
+        return self._expiry_of(lock) if lock is not None else float("-inf")
 
     def _expiry_of(self, lock: Lock) -> float:
         if lock.gone_s is not None:
@@ -112,9 +111,10 @@ class StoreServer:
             return float("inf")  # later than any rate says
         return self.engine.now_s + (hold.expires_s - self.own_s()) / self.rate
 
-    def lock_of(self, incarnation: Incarnation) -> Lock | None:
-        """Return what is known of a lock."""
-        return next((lock for lock in reversed(self.locks) if lock.incarnation == incarnation), None)
+    def lock_of(self, name: str, incarnation: Incarnation) -> Lock | None:
+        """Return what is known of a lock; a restored store gives the same incarnation to another holder again."""
+        known = (lock for lock in reversed(self.locks) if (lock.name, lock.incarnation) == (name, incarnation))
+        return next(known, None)
 
     @property
     def lock(self) -> Lock | None:
@@ -232,8 +232,8 @@ class StoreServer:
         """Keep a copy of this moment."""
         self._backups.append(self.state.copy())
 
-    def restore(self) -> None:
-        """Go back to the last copy; sessions begin their time anew, as etcd's leases do."""
+    def restore(self, *, is_new: bool) -> None:
+        """Go back to the last copy; sessions begin their time anew, as etcd's leases do. is_new: under another identity."""
         if not self._backups:
             return
         old, newer = self._backups.pop(), self.state
@@ -244,6 +244,10 @@ class StoreServer:
         for session, hold in old._sessions.items():
             old._sessions[session] = replace(hold, expires_s=self.own_s() + hold.ttl_s)
         self.state = old
+        if is_new:
+            old.store_id = newer.store_id + "'"
+            for tell in self.on_renamed:
+                tell()
         self._note(NAME)
         self._look_ahead()
 

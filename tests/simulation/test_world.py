@@ -126,7 +126,7 @@ def test_the_true_expiry_is_that_of_the_stores_own_clock() -> None:
     opened(store)
     lock = store.lock
     assert lock is not None
-    assert store.true_expiry_s(lock.incarnation) == pytest.approx(10.0 / 1.08)
+    assert store.true_expiry_s(lock.name, lock.incarnation) == pytest.approx(10.0 / 1.08)
     ran(engine, 10.0)
     assert lock.gone_s == pytest.approx(10.0 / 1.08, abs=1e-3)
     assert store.lock is None
@@ -174,7 +174,7 @@ def test_a_restored_store_is_an_older_one_and_nobodys_deadline_foresaw_it() -> N
     store.back_up()
     opened(store)
     lock, revision = store.lock, store.state.revision
-    store.restore()
+    store.restore(is_new=False)
     assert lock is not None
     assert lock.is_by_act
     assert store.lock is None

@@ -118,6 +118,7 @@ class World:
             on_step=self.faults.at_step,
             on_request=self._on_request,
             on_turn=self._on_turn,
+            on_view=self.checkers.viewed,
             on_leave=self._on_leave,
         )
         agent = Agent(site)
