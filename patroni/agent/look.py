@@ -189,9 +189,11 @@ def _query_period_s(observed: Observed, settings: Settings, now: Instant) -> flo
 
 
 def _is_restreaming(observed: Observed, now: Instant) -> bool:
-    """Whether a standby was pointed at its upstream just now and does not stream on the leader's timeline yet."""
-    seen, last = observed.monitoring, observed.last_chain
-    if seen is None or not seen.is_in_recovery or last is None or elapsed_s(last[0], now) >= RESTREAM_WITHIN_S:
+    """Whether a standby was started or pointed at its upstream just now and does not stream on the leader's timeline yet."""
+    seen = observed.monitoring
+    ended = [last[0] for last in (observed.last_chain, observed.last_job) if last is not None]
+    is_lately = any(elapsed_s(at, now) < RESTREAM_WITHIN_S for at in ended)
+    if seen is None or not seen.is_in_recovery or not is_lately:
         return False
     return seen.replication_state != "streaming" or _is_on_older_timeline(observed)
 

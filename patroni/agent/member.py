@@ -17,7 +17,7 @@ SAYS_POSITION = (PostgresState.RUNNING, PostgresState.RESTARTING, PostgresState.
 def publication(touch: TouchMember, configuration: Configuration) -> Publication:
     """Build what stands under the member key."""
     node = touch.node
-    has_position = node.job is None and node.state in SAYS_POSITION
+    has_position = says_position(node)
     in_recovery = has_position and node.is_in_recovery is True
     return Publication(
         conn_url=conn_url(configuration),
@@ -31,9 +31,14 @@ def publication(touch: TouchMember, configuration: Configuration) -> Publication
         replay_lsn=node.replay_lsn if in_recovery else None,
         receive_lsn=node.receive_lsn if in_recovery else None,
         replication_state=node.replication_state if in_recovery else None,
-        timeline=node.timeline if _says_timeline(node) else None,
+        timeline=node.timeline if has_position else None,
         is_paused=configuration.settings.is_paused,
     )
+
+
+def says_position(node: Node) -> bool:
+    """Return whether positions and timeline are published: not while a job may change them, or nothing runs."""
+    return node.job is None and node.state in SAYS_POSITION
 
 
 def conn_url(configuration: Configuration) -> str:
@@ -47,10 +52,6 @@ def api_url(rest: RestConfig) -> str:
     """Return where peers ask for our status."""
     address = rest.connect_address or f"{_bracketed(rest.host or 'localhost')}:{rest.port}"
     return f"{'https' if rest.tls else 'http'}://{address}/patroni"
-
-
-def _says_timeline(node: Node) -> bool:
-    return node.state in SAYS_POSITION and node.job is None
 
 
 def _bracketed(host: str) -> str:

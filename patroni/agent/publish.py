@@ -1,4 +1,5 @@
-"""Publish: when to write the own member key. At once when anything but a position changed, positions once a loop_wait.
+"""Publish: when to write the own member key. At once when anything but a position changed, or one becomes known; positions
+once a loop_wait.
 
 The key hangs on the session, so a new session is a reason, too. One write is under way at most (contract/dcs.md §1.5).
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from patroni.agent.member import says_position
 from patroni.agent.order import TouchMember
 from patroni.dcs.store import Session
 from patroni.decision.cluster import SessionId
@@ -86,11 +88,13 @@ class Publisher:
 
 def _said(view: View, is_leader: bool) -> tuple[object, ...]:
     node, settings = view.node, view.settings
+    has_position = says_position(node)  # else a write during a job would count as one of what is left out of it
     return (
         node.state,
         node.role,
-        node.timeline,
-        node.replication_state,
+        node.timeline if has_position else None,
+        node.replication_state if has_position else None,
+        tuple(has_position and position is not None for position in _positions(node)),
         is_leader,
         is_leader and node.is_checkpointed,
         settings.is_paused,

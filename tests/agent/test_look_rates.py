@@ -12,6 +12,7 @@ from patroni.agent.event import (
     ClusterSeen,
     FilesSeen,
     JobBegan,
+    JobEnded,
     MonitoringSeen,
     Noted,
     Payload,
@@ -21,7 +22,7 @@ from patroni.agent.event import (
 from patroni.agent.look import Looks
 from patroni.agent.observe import Observed, RunningChain
 from patroni.agent.order import Order
-from patroni.decision.actions import Demote, DemoteKind, Follow, StartAsStandby
+from patroni.decision.actions import CloneFrom, Demote, DemoteKind, Follow, StartAsStandby
 from patroni.decision.cluster import PostgresState, Role, Timeline
 from patroni.decision.node import Process
 from patroni.decision.reasons import Code
@@ -132,6 +133,17 @@ def test_a_standby_that_was_turned_is_looked_at_until_it_streams() -> None:
     chain = Chain(actions=(Follow(None),), step=0, code=Code.FOLLOWER_OK)
     work.observed.chain = RunningChain(number=1, chain=chain, began=at(0.0))
     take(work.observed, 0.0, ChainEnded(number=1))
+    assert work.run(9.0)["QueryPostgres"] >= 40
+    take(work.observed, work.now_s, standby_seen())
+    assert work.run(30.0)["QueryPostgres"] <= 4
+
+
+def test_a_standby_after_a_long_clone_is_looked_at_until_it_streams() -> None:
+    clone = CloneFrom(member="b", conn_url="postgres://b/", is_leader=True, upstream=None)
+    work = Clockwork(files_seen(has_recovery_signal=True), seen(10, "b"), JobBegan(action=clone))
+    work.now_s = 60.0
+    take(work.observed, 60.0, JobEnded(action=clone, is_ok=True), files_seen(has_recovery_signal=True))
+    take(work.observed, 60.0, standby_seen(replication_state=None, timeline=None))
     assert work.run(9.0)["QueryPostgres"] >= 40
     take(work.observed, work.now_s, standby_seen())
     assert work.run(30.0)["QueryPostgres"] <= 4

@@ -12,7 +12,7 @@ from patroni.agent.publish import Publisher
 from patroni.dcs.store import Session
 from patroni.decision.cluster import Lsn, PostgresState, Role, SessionId, Tags, Timeline
 from patroni.decision.lease import Lease
-from patroni.decision.node import Node
+from patroni.decision.node import Job, JobKind, Node
 from patroni.decision.settings import Settings
 from patroni.decision.view import View
 from tests.agent.builders import SESSION, at, held
@@ -109,6 +109,25 @@ def test_a_leaders_checkpoint_after_its_promotion_is_written_at_once_and_a_stand
     bench.write()
     bench.node = replace(bench.node, is_checkpointed=True)
     assert bench.touch() is not None
+
+
+def test_a_position_that_becomes_known_is_written_at_once() -> None:
+    bench = Bench()
+    bench.node = replace(bench.node, lsn=None, receive_lsn=None, replay_lsn=None)
+    bench.write()
+    bench.node = replace(bench.node, lsn=Lsn(6000), replay_lsn=Lsn(6000))
+    assert bench.touch(later_s=0.1) is not None
+    bench.answer()
+    bench.node = replace(bench.node, receive_lsn=Lsn(6000))
+    assert bench.touch(later_s=0.1) is not None
+
+
+def test_what_a_job_leaves_out_is_written_at_its_end() -> None:
+    bench = Bench()
+    bench.node = replace(bench.node, job=Job(kind=JobKind.CLONE_FROM_LEADER))
+    bench.write()
+    bench.node = replace(bench.node, job=None)
+    assert bench.touch(later_s=0.1) is not None
 
 
 def test_positions_are_written_once_a_loop_wait() -> None:
