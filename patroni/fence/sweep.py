@@ -25,7 +25,7 @@ HOLD_ROUNDS = 2000  # 1 s; measured on a loaded machine: 127 ms
 STOP_ROUNDS = 400  # 0.2 s for a postmaster that is to be killed
 KILL_ROUNDS = 40
 KILL_ROUND_S = 0.005
-STOPPED, ZOMBIE, WAITING = "Tt", "Z", "D"
+STOPPED, ZOMBIE = "Tt", "Z"
 
 HELD, DIED, INCOMPLETE = "held", "died", "incomplete"
 
@@ -33,22 +33,20 @@ HELD, DIED, INCOMPLETE = "held", "died", "incomplete"
 class Seen:
     """One process of the server as /proc shows it at one moment; `started` tells it from another one with its pid."""
 
-    __slots__ = ("letter", "parent", "pid", "session", "started", "will_stop")
-    __match_args__ = ("pid", "started")
+    __slots__ = ("letter", "parent", "pid", "session", "started")
 
-    def __init__(self, pid: int, started: int, parent: int, session: int, letter: str, *, will_stop: bool = False) -> None:
-        """letter: the state letter of stat. will_stop: in D with a SIGSTOP pending: it returns to no user code."""
+    def __init__(self, pid: int, started: int, parent: int, session: int, letter: str) -> None:
+        """letter: the state letter of stat; T also for one in D with a SIGSTOP pending: it returns to no user code."""
         self.pid = pid
         self.started = started
         self.parent = parent
         self.session = session
         self.letter = letter
-        self.will_stop = will_stop
 
     @property
     def is_quiet(self) -> bool:
-        """Whether it can do nothing more: stopped, dead, or in the kernel with a stop pending."""
-        return self.letter in STOPPED or self.letter == ZOMBIE or (self.letter == WAITING and self.will_stop)
+        """Whether it can do nothing more: stopped or dead."""
+        return self.letter in STOPPED or self.letter == ZOMBIE
 
 
 class FindProcesses:
