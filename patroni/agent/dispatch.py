@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from patroni.agent import clock, event, order
 from patroni.agent import request as own
+from patroni.agent.action_text import text_of
 from patroni.agent.event import Payload
 from patroni.agent.execute import Context, effects
 from patroni.agent.job import kind_of, work
@@ -394,8 +395,22 @@ class ChainRunner:
 def _failed(wanted: order.StartChain, action: Action, failure: Exception) -> event.ChainEnded:
     """Say why a chain went no further than this action."""
     if isinstance(failure, FAILURES):
-        logger.info("%s had no effect: %s", type(action).__name__, failure)
+        logger.info("%s: not done, %s", text_of(action), _reason(failure))
     else:
-        logger.error("%s failed", type(action).__name__, exc_info=failure)
+        logger.error("%s: failed", text_of(action), exc_info=failure)
     is_refusal = isinstance(failure, Refused | Void)
     return event.ChainEnded(number=wanted.number, failed=action, is_refusal=is_refusal, detail=str(failure))
+
+
+def _reason(failure: Exception) -> str:
+    """Return why something was not done; the store's bare verdicts in a sentence."""
+    return _REFUSALS.get(str(failure), str(failure))
+
+
+_REFUSALS = {
+    Refusal.EXISTS.value: "somebody else has written the key first",
+    Refusal.CHANGED.value: "somebody else has changed or removed the key meanwhile",
+    Refusal.GONE.value: "the key does not exist any more",
+    Refusal.NOT_OURS.value: "the leader lock is not ours any more",
+    Refusal.SESSION_GONE.value: "our session in the store has ended",
+}

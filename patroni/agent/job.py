@@ -179,23 +179,25 @@ def _demote(kind: DemoteKind) -> Steps[None]:
         yield from ask(Note("checkpoint"))
         with suppress(PostgresError):  # the shutdown checkpoint does what this one did not
             yield from ask(pg.RunCheckpoint(within_s=CHECKPOINT_S))
-    yield from _stop(StopMode.FAST if kind is DemoteKind.GRACEFUL else StopMode.IMMEDIATE)
-    yield from ask(Note("stopped", role=Role.DEMOTED))
+    yield from _stop(StopMode.FAST if kind is DemoteKind.GRACEFUL else StopMode.IMMEDIATE, Role.DEMOTED)
 
 
-def _stop(mode: StopMode) -> Steps[None]:
-    """Stop, bounded: fast and, when hurried or out of time, immediate; then kill. Returns only when it is down."""
+def _stop(mode: StopMode, role: Role | None = None) -> Steps[None]:
+    """Stop, bounded: fast and, when hurried or out of time, immediate; then kill. Returns only when it is down.
+
+    role: what it is afterwards; None: what it was.
+    """
     yield from ask(Note(f"{mode.value} stop", state=PostgresState.STOPPING))
     yield from ask(pg.SignalStop(mode))
     if mode is StopMode.FAST and (yield from _down_by_itself()):
-        yield from ask(Note("stopped", state=PostgresState.STOPPED))
+        yield from ask(Note("stopped", state=PostgresState.STOPPED, role=role))
         return
     if mode is StopMode.FAST:
         yield from ask(Note("immediate stop"))
         yield from ask(pg.SignalStop(StopMode.IMMEDIATE))
     if not (yield from ask(pg.AwaitDown(within_s=IMMEDIATE_S))):
         yield from _kill()
-    yield from ask(Note("stopped", state=PostgresState.STOPPED))
+    yield from ask(Note("stopped", state=PostgresState.STOPPED, role=role))
 
 
 def _down_by_itself() -> Steps[bool]:

@@ -15,6 +15,7 @@ import threading
 from queue import SimpleQueue
 
 from patroni.agent.log_format import Heartbeats, formatter_of
+from patroni.agent.log_repeats import Repeats
 from patroni.config.fault import ConfigError
 from patroni.config.sections import LogSection
 
@@ -88,6 +89,7 @@ class _QueueHandler(logging.Handler):
         self._queue: SimpleQueue[logging.LogRecord | LogSection | None] = SimpleQueue()
         self._limit = LogSection().max_queue_size
         self._is_traceback_at_debug_only = False
+        self._repeats = Repeats()
         self.is_direct = True
         self.lost = 0
 
@@ -118,7 +120,9 @@ class _QueueHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue one record, or count it as lost."""
-        complete = _completed(record, is_traceback_at_debug_only=self._is_traceback_at_debug_only)
+        complete = self._repeats.judged(_completed(record, is_traceback_at_debug_only=self._is_traceback_at_debug_only))
+        if complete is None:
+            return
         if self.is_direct:
             self._output.write(complete)
         elif self.is_full:

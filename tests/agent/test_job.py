@@ -297,3 +297,10 @@ def states(result: Played) -> list[PostgresState]:
 
 def roles(result: Played) -> list[Role]:
     return [request.role for request in result.asked if isinstance(request, Note) and request.role is not None]
+
+
+def test_the_end_of_a_stop_is_said_once() -> None:
+    for action in (GRACEFUL, IMMEDIATE, act.StopPostgres(is_fast=True)):
+        said = [request.phase for request in played(action).asked if isinstance(request, Note)]
+        assert said.count("stopped") == 1
+    assert roles(played(IMMEDIATE)) == [Role.DEMOTED]

@@ -21,7 +21,7 @@ def test_a_cluster_survives_kills_at_random() -> None:
 
 LOG_OF_A = """\
 2026-01-01 00:00:01,000 INFO: acquiring the leader lock (lsn=900, last published=1000)
-2026-01-01 00:00:01,010 INFO: AcquireLock had no effect: exists
+2026-01-01 00:00:01,010 INFO: acquiring the leader lock: not done, somebody else has written the key first
 2026-01-01 00:01:00,000 INFO: adopting the leader lock that names this node (lsn=2000, last published=None)
 2026-01-01 00:01:00.010 UTC [1] LOG:  selected new timeline ID: 3
 """
