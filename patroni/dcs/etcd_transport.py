@@ -1,6 +1,7 @@
 """HTTP to one endpoint of etcd: pooled connections to IP addresses over urllib3, and plain sockets for streams.
 
 Promised: `exchange` never repeats anything by itself; it says whether the request can have arrived (`NotSent`: it cannot).
+Its time limit holds for the whole answer, however it is cut into pieces.
 It neither resolves names nor opens files: TLS material is loaded before, connections go to IP literals and the certificate is
 checked against the endpoint's host. TCP notices a dead peer by keepalive and user timeout (contract/dcs.md §7.5).
 """
@@ -8,19 +9,26 @@ checked against the endpoint's host. TCP notices a dead peer by keepalive and us
 from __future__ import annotations
 
 import encodings.idna  # noqa: F401  # what the first connect of a process would otherwise load from disk
+import io
 import platform
 import socket
 import ssl
 import threading
 from dataclasses import dataclass
+from http.client import HTTPResponse
+from typing import TYPE_CHECKING
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import Timeout
 
 from patroni.dcs.etcd_endpoints import Deadline, Endpoint
 from patroni.dcs.store import Clock, DcsUnavailable, Timing
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 USER_AGENT = f"Patroni/4.1.4 Python/{platform.python_version()} {platform.system()}"
 POOL_SIZE = 10  # connections kept for each endpoint (contract/dcs.md §5.5)
@@ -60,7 +68,9 @@ class Transport:
     def __init__(self, tls: ssl.SSLContext | None, timing: Timing, clock: Clock) -> None:
         """tls: None where no endpoint speaks https."""
         self._tls = tls
-        self._clock = clock
+        answers = {"response_class": _timed(clock)}
+        self._plain = type("TimedConnection", (HTTPConnection,), answers)
+        self._secure = type("TimedTlsConnection", (HTTPSConnection,), answers)
         self._options = _socket_options(timing)
         self._lock = threading.Lock()  # spans no system call
         self._pools: dict[Endpoint, HTTPConnectionPool] = {}
@@ -72,7 +82,6 @@ class Transport:
 
     def exchange(self, endpoint: Endpoint, request: HttpRequest, timeout_s: float) -> HttpAnswer:
         """Send and wait for the whole answer. Raise NotSent, or DcsUnavailable where it may have arrived."""
-        deadline = Deadline(self._clock, timeout_s)
         connect_s = min(timeout_s, max(SHORTEST_CONNECT_S, timeout_s / 2))
         try:
             response = self._pool(endpoint).urlopen(
@@ -86,7 +95,7 @@ class Transport:
                 preload_content=False,
                 decode_content=False,
             )
-            return HttpAnswer(status=response.status, body=_whole_body(response, deadline))
+            return HttpAnswer(status=response.status, body=_whole_body(response))
         except (HTTPError, OSError, ValueError) as error:
             self.forget(endpoint)
             raise _failure(endpoint, error, timeout_s) from error
@@ -131,10 +140,12 @@ class Transport:
 
     def _new_pool(self, endpoint: Endpoint) -> HTTPConnectionPool:
         if endpoint.scheme == "http":
-            return HTTPConnectionPool(
+            plain = HTTPConnectionPool(
                 endpoint.ip, endpoint.port, maxsize=POOL_SIZE, block=False, socket_options=self._options, retries=False
             )
-        return HTTPSConnectionPool(
+            plain.ConnectionCls = self._plain
+            return plain
+        pool = HTTPSConnectionPool(
             endpoint.ip,
             endpoint.port,
             maxsize=POOL_SIZE,
@@ -144,6 +155,8 @@ class Transport:
             ssl_context=self._require_tls(endpoint),
             server_hostname=endpoint.host,
         )
+        pool.ConnectionCls = self._secure
+        return pool
 
     def _require_tls(self, endpoint: Endpoint) -> ssl.SSLContext:
         if self._tls is None:
@@ -161,16 +174,52 @@ def headers_of(endpoint: Endpoint, request: HttpRequest) -> dict[str, str]:
     return headers
 
 
-def _whole_body(response: BaseHTTPResponse, deadline: Deadline) -> bytes:
-    """Read to the end, within the deadline even if the bytes trickle in."""
+class _TimedReader(io.RawIOBase):
+    """Reads a connection until a deadline for all that is read; urllib3 knows only one for each piece."""
+
+    def __init__(self, connection: socket.socket, source: io.RawIOBase, deadline: Deadline) -> None:
+        self._connection = connection
+        self._source = source
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        """See `io.RawIOBase`."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        """See `io.RawIOBase`."""
+        left_s = self._deadline.left_s()
+        if left_s <= 0:
+            raise TimeoutError("the answer was not complete in time")
+        self._connection.settimeout(left_s)
+        return self._source.readinto(buffer)
+
+    def close(self) -> None:
+        """See `io.RawIOBase`."""
+        self._source.close()
+        super().close()
+
+
+def _timed(clock: Clock) -> type[HTTPResponse]:
+    """Return the class of answers that are read within what the request has left of its time when it is sent."""
+
+    class TimedAnswer(HTTPResponse):
+        def __init__(self, sock: socket.socket, debuglevel: int = 0, method: str | None = None, url: str | None = None) -> None:
+            super().__init__(sock, debuglevel, method, url)
+            deadline = Deadline(clock, sock.gettimeout() or 0.0)  # urllib3 has just set it to that
+            self.fp = io.BufferedReader(_TimedReader(sock, self.fp.detach(), deadline))
+
+    return TimedAnswer
+
+
+def _whole_body(response: BaseHTTPResponse) -> bytes:
+    """Read to the end."""
     pieces: list[bytes] = []
     size_bytes = 0
     try:
         while piece := response.read1(PIECE_BYTES):
             pieces.append(piece)
             size_bytes += len(piece)
-            if deadline.left_s() <= 0:
-                raise ValueError("the answer was not complete in time")
             if size_bytes > LONGEST_ANSWER_BYTES:
                 raise ValueError("the answer is too long")
     except BaseException:
