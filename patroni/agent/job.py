@@ -26,6 +26,7 @@ SHUTDOWN_CHECKPOINT_S = 60.0  # for a stop that nobody waits for; then immediate
 IMMEDIATE_S = 5.0
 KILL_S = 10.0
 LOOK_S = 0.1
+TORN = "a rewind of the data directory was cut short"
 
 
 def kind_of(action: JobAction) -> tuple[JobKind, str | None]:
@@ -164,6 +165,8 @@ def _launch(role: Role, timeout_s: float | None) -> Steps[None]:
 def _make_sure_it_is_down() -> Steps[None]:
     """End orphans of an earlier postmaster: they can still commit, and no new one starts beside them (safety_rules.md §5)."""
     files = yield from ask(pg.ReadFiles())
+    if files.is_torn:
+        raise Void(TORN)
     if files.process is Process.ALIVE:
         raise Void("a postmaster is running")
     if files.process is Process.ORPHANS:
@@ -228,6 +231,8 @@ def _kill() -> Steps[None]:
 def _rewind(conn_url: str) -> Steps[None]:
     yield from require_no_lock()
     files = yield from ask(pg.ReadFiles())
+    if files.is_torn:
+        raise Void(TORN)
     if files.process is not Process.DOWN:
         yield from _stop(StopMode.FAST)
     yield from require_no_lock()

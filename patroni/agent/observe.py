@@ -404,6 +404,7 @@ class Observed:
                 has_backup_label=files.has_backup_label,
                 control=files.control,
                 major=files.major,
+                is_torn=files.is_torn,
             )
         return self._with_monitoring(node, monitoring) if monitoring is not None else node
 

@@ -25,6 +25,7 @@ from patroni.decision import (
     store_silent,
     switchover,
     system_id,
+    torn,
 )
 from patroni.decision.actions import (
     GIVES_UP_POWER,
@@ -112,6 +113,14 @@ DATA: tuple[Rule, ...] = (
     system_id.claim,
     demotion.release_again,
 )
+TORN: tuple[Rule, ...] = (
+    demotion.lost_lock,
+    system_id.mismatch,
+    torn.stop,
+    torn.give_up_lock,
+    torn.clone_anew,
+    torn.stay_down,
+)
 DOWN_RULES: tuple[Rule, ...] = (
     recovery.end_orphans,
     recovery.release_after_demotion,
@@ -192,6 +201,8 @@ def _idle(view: View) -> tuple[Rule, ...]:
         return STORE_SILENT
     if node.data_directory in (DataDirectory.EMPTY, DataDirectory.INACCESSIBLE):
         return NO_DATA
+    if node.is_torn:
+        return TORN
     return (*DATA, *_with_data(view))
 
 

@@ -113,6 +113,8 @@ def claim_lock(view: View) -> Decision:
 
 def race_bar(view: View) -> Verdict:
     """Return why this node must not take the lock, what must be asked first, or None if it may (§2.12)."""
+    if view.node.is_torn:
+        return because(Code.TORN)
     if view.node.is_running_primary:
         return _primary_bar(view)
     return _own_bar(view) or _rivals_bar(view)

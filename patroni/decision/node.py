@@ -152,6 +152,7 @@ class Node:
     system_id: SystemId | None = None
     control: ControlData | None = None  # None: not read, or pg_controldata failed
     major: int | None = None  # of PG_VERSION; None: no data directory
+    is_torn: bool = False  # a pg_rewind of the data directory began and has not succeeded
     # From the monitoring query; None: it did not answer (silence, not "no").
     is_in_recovery: bool | None = None
     timeline: Timeline | None = None

@@ -100,6 +100,10 @@ class Code(StrEnum):
     REWIND = "rewind"
     REWIND_SINGLE_USER = "rewind.single_user"
     REINITIALIZE = "rewind.reinitialize"
+    TORN = "rewind.torn"
+    TORN_WAITING = "rewind.torn_waiting"
+    TORN_STOP = "rewind.torn_stop"
+    TORN_RELEASED = "rewind.torn_released"
     # The store is away
     DCS_UNREAD = "dcs.unread"
     DCS_LEASE_LASTS = "dcs.lease_lasts"
@@ -211,6 +215,11 @@ _TEXTS: Mapping[Code, str] = {
     Code.REWIND: "running pg_rewind from {member}",
     Code.REWIND_SINGLE_USER: "doing crash recovery in a single user mode before pg_rewind",
     Code.REINITIALIZE: "reinitializing due to diverged timelines",
+    Code.TORN: "a pg_rewind of this data directory was cut short, so Postgres is not started on it; remove the directory, "
+    "or set postgresql.remove_data_directory_on_rewind_failure, and it is cloned anew",
+    Code.TORN_WAITING: "a pg_rewind of this data directory was cut short; waiting for a leader of this cluster to clone from",
+    Code.TORN_STOP: "stopping a Postgres that runs although a pg_rewind of its data directory was cut short",
+    Code.TORN_RELEASED: "released leader key: a pg_rewind of this data directory was cut short",
     Code.DCS_UNREAD: "waiting for the first answer of the DCS",
     Code.DCS_LEASE_LASTS: "DCS is not accessible; still the leader while the lease lasts",
     Code.DCS_DEMOTED: "demoting self because DCS is not accessible and I was a leader",

@@ -103,12 +103,12 @@ def repair(view: View) -> Decision | None:
     if leader is None or leader.conn_url is None or control is None:
         return None
     if view.memory.rewind is RewindState.FAILED:
-        return _reinitialize(view, leader) if _may_remove_after_failure(view) else None
+        return reinitialize(view, leader) if may_remove_after_failure(view) else None
     if view.memory.rewind is not RewindState.NEEDED:
         return None
     if view.settings.use_pg_rewind and control.can_rewind:
         return _rewind(view, leader, leader.conn_url)
-    return _reinitialize(view, leader) if view.settings.remove_data_directory_on_diverged_timelines else None
+    return reinitialize(view, leader) if view.settings.remove_data_directory_on_diverged_timelines else None
 
 
 def _rewind(view: View, leader: Member, conn_url: str) -> Decision:
@@ -121,8 +121,11 @@ def _rewind(view: View, leader: Member, conn_url: str) -> Decision:
     return act(view, because(Code.REWIND, member=leader.name), Rewind(member=leader.name, conn_url=conn_url))
 
 
-def _reinitialize(view: View, leader: Member) -> Decision:
-    if leader.role is not Role.PRIMARY or _leader_says(view) is None or leader.conn_url is None:
+def reinitialize(view: View, leader: Member) -> Decision:
+    """Remove the data directory and clone from this leader, when it has just answered as a running primary."""
+    said, last = _leader_says(view), view.node.last_job
+    is_before_job = said is not None and last is not None and last.age_s <= said.age_s  # a rewind fails when its source dies
+    if leader.role is not Role.PRIMARY or said is None or is_before_job or leader.conn_url is None:
         return _wait_for_leader(view, leader)
     action = Reinitialize(member=leader.name, conn_url=leader.conn_url, upstream=wanted_upstream(view))
     return act(view, because(Code.REINITIALIZE), action)
@@ -133,7 +136,8 @@ def _wait_for_leader(view: View, leader: Member) -> Decision:
     return act(view, because(Code.REWIND_WAITING, member=leader.name), *questions, within_s=ASK_AGAIN_S)
 
 
-def _may_remove_after_failure(view: View) -> bool:
+def may_remove_after_failure(view: View) -> bool:
+    """Return whether the configuration lets a data directory be removed whose rewind has failed (§5.6 row 4)."""
     settings = view.settings
     return settings.remove_data_directory_on_rewind_failure or settings.remove_data_directory_on_diverged_timelines
 

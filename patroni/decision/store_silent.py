@@ -41,7 +41,7 @@ def start_read_only(view: View) -> Decision | None:
     """Start a server that is down and known to be of this cluster; only a replica has an upstream (§2.21 step 8)."""
     node = view.node
     is_demoted = node.last_job is not None and node.last_job.kind is JobKind.DEMOTE
-    is_ours = node.data_directory is DataDirectory.PRESENT and (view.memory.has_joined or is_demoted)
+    is_ours = node.data_directory is DataDirectory.PRESENT and not node.is_torn and (view.memory.has_joined or is_demoted)
     theirs = view.cluster.system_id if view.cluster else None
     if node.process not in DOWN or not is_ours or theirs not in (None, node.system_id):
         return None

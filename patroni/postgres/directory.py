@@ -23,9 +23,15 @@ _MARKS = frozenset({"PG_VERSION", "global", "base", "pg_wal", "backup_label", "b
 
 
 def remove_data_directory(server: Server, call: Call, request: RemoveDataDirectory) -> None:
-    """Remove the directory's content, its WAL and tablespaces; the directory itself stays, empty."""
+    """Remove the directory's content, its WAL and tablespaces; the directory itself stays, empty.
+
+    What an agent leaves that is killed meanwhile is as good as empty: its removal was decided.
+    """
     require_down(server)
-    remove_content(server)
+    if os.path.isdir(server.data_dir):
+        _mark(server)
+        remove_content(server)
+    _unmark(server)
 
 
 def move_data_directory_away(server: Server, call: Call, request: MoveDataDirectoryAway) -> None:
@@ -48,7 +54,7 @@ def remove_content(server: Server) -> None:
     if not os.path.isdir(server.data_dir):
         return
     entries = [entry for entry in os.listdir(server.data_dir) if entry != "lost+found"]
-    if entries and not _MARKS & set(entries):
+    if entries and not _MARKS & set(entries) and not server.is_incomplete():
         raise PostgresError(f"{server.data_dir} does not look like a data directory of Postgres; nothing was removed")
     try:
         for _, target in _linked(server.data_dir):
@@ -92,8 +98,53 @@ def _mark(server: Server) -> None:
 
 
 def _unmark(server: Server) -> None:
+    """Remove the mark of a copy, and before it that of a rewind of what was there."""
+    _unmark_rewind(server)
     with suppress(FileNotFoundError):  # it could not be written
         os.unlink(server.incomplete_mark)
+
+
+@contextmanager
+def being_rewound(server: Server) -> Iterator[None]:
+    """Keep a mark beside the data directory while pg_rewind changes it, on disk before it begins; only success removes it.
+
+    It can't lie inside: pg_rewind removes what its source does not have. Without a mark nothing is begun.
+    """
+    try:
+        with open(server.rewind_mark, "w", encoding="ascii") as file:
+            file.write(str(os.stat(server.data_dir).st_ino))
+            file.flush()
+            os.fsync(file.fileno())
+        _sync_directory(server)
+    except OSError as error:
+        why = "without this mark, a rewind cut short could be started"
+        raise PostgresError(f"cannot write {server.rewind_mark} ({error.strerror}): {why}") from error
+    yield
+    _unmark_rewind(server)
+
+
+def _unmark_rewind(server: Server) -> None:
+    """Remove the mark of a rewind, so that it does not come back after a loss of power."""
+    try:
+        os.unlink(server.rewind_mark)
+    except FileNotFoundError:
+        return
+    _sync_directory(server)
+
+
+def _sync_directory(server: Server) -> None:
+    """Make the names beside the data directory durable."""
+    descriptor = os.open(os.path.dirname(server.data_dir), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def require_whole(server: Server) -> None:
+    """Raise if a rewind of the data directory was cut short: nothing may be started on it, nor rewound again."""
+    if server.is_torn():
+        raise PostgresError(f"a rewind of {server.data_dir} was cut short ({server.rewind_mark}): only a clone replaces it")
 
 
 def require_down(server: Server) -> None:

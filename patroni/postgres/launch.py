@@ -20,6 +20,7 @@ from patroni.decision.node import Process
 from patroni.postgres import conf, parameters, process
 from patroni.postgres.call import Call
 from patroni.postgres.control_data import read_words
+from patroni.postgres.directory import require_whole
 from patroni.postgres.look import look_at_processes
 from patroni.postgres.request import AwaitReady, Launch, PostgresError, PostgresTimeout, Readiness
 from patroni.postgres.server import Server
@@ -56,6 +57,7 @@ def launch(server: Server, call: Call, request: Launch) -> int:
     if look_at_processes(server) is not Process.DOWN:
         raise PostgresError(f"something of an earlier server still lives on {server.data_dir}")
     _check_directory(server)
+    require_whole(server)
     words = [server.binaries().path("postgres"), *server_words(server, call)]
     server.heartbeat.close()
     server.rest.close()

@@ -31,6 +31,7 @@ class Looker:
             has_backup_label=os.path.exists(server.path("backup_label")),
             control=control,
             major=server.major(),
+            is_torn=directory is DataDirectory.PRESENT and server.is_torn(),
             detail=detail or fault,
         )
 

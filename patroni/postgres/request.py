@@ -51,6 +51,7 @@ class Files:
     has_backup_label: bool = False
     control: ControlData | None = None
     major: int | None = None
+    is_torn: bool = False  # a pg_rewind of it began and has not succeeded
     detail: str = ""  # why it is inaccessible or pg_controldata failed
 
 

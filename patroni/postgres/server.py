@@ -102,6 +102,25 @@ class Server:
         except OSError:
             return False
 
+    @property
+    def rewind_mark(self) -> str:
+        """Return the path of the file that says that the data directory is being rewound; see `is_torn`."""
+        return f"{self.data_dir}.rewinding"
+
+    def is_torn(self) -> bool:
+        """Return whether a pg_rewind of this data directory began and has not succeeded: parts of two histories lie in it.
+
+        Only no mark, or one that names another directory's inode, says no: one that can't be read counts.
+        """
+        try:
+            with open(self.rewind_mark, encoding="ascii", errors="replace") as file:
+                named = file.read().strip()
+            return not named.isdigit() or named == str(os.stat(self.data_dir).st_ino)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+
     def is_standby_on_disk(self) -> bool:
         """Return whether a signal file makes the next start a recovery."""
         return any(os.path.exists(self.path(name)) for name in ("standby.signal", "recovery.signal"))

@@ -94,6 +94,13 @@ def test_nothing_but_a_note_follows_a_failure(action: JobAction, answers: Answer
         assert all(isinstance(later, Note) for later in result.asked[index + 1 :])
 
 
+@pytest.mark.parametrize("action", [PRIMARY, STANDBY, act.CrashRecovery(), REWIND])
+def test_nothing_is_begun_on_a_torn_directory(action: JobAction) -> None:
+    result = played(action, {ReadLease: FREE if action is REWIND else held(), pg.ReadFiles: files(Process.DOWN, is_torn=True)})
+    assert isinstance(result.fault, Void)
+    assert {"Launch", "RunRewind", "RunSingleUser"}.isdisjoint(result.kinds)
+
+
 def test_every_job_stands_in_the_table() -> None:
     assert {type(row[0]) for row in ALL} == set(act.JOBS)
 

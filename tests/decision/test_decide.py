@@ -31,6 +31,7 @@ from tests.decision import (
     test_standby,
     test_store_silent,
     test_switchover,
+    test_torn,
 )
 from tests.decision.builders import (
     LSN,
@@ -64,6 +65,7 @@ TABLES = (
     test_standby,
     test_store_silent,
     test_switchover,
+    test_torn,
 )
 CASES: list[Case] = [row for table in TABLES for row in table.CASES]
 

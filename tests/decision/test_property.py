@@ -23,6 +23,7 @@ from patroni.decision.actions import (
     ClaimInitialize,
     ClearFailover,
     CloneFrom,
+    CrashRecovery,
     Demote,
     Promote,
     ReadCluster,
@@ -148,6 +149,7 @@ class Maker:
             "data_directory": self.pick((*DataDirectory, DataDirectory.PRESENT, DataDirectory.PRESENT)),
             "has_recovery_signal": self.coin(),
             "has_backup_label": self.coin(0.1),
+            "is_torn": self.coin(0.05),
             "system_id": self.pick((None, SYSTEM, SYSTEM, SYSTEM, OTHER_SYSTEM)),
             "control": self.maybe(lambda: control(self.pick((None, *ClusterState)), can_rewind=self.coin()), 0.8),
             "major": self.pick((None, 13, 15)),
@@ -383,6 +385,13 @@ def test_data_are_removed_only_with_leave_and_beside_a_primary_that_has_answered
         assert not view.lease.is_held or not view.is_lock_ours, number
         assert view.leader_history is not None and view.leader_history.is_primary, number
         assert view.leader_history.age_s <= 3.0, number
+
+
+def test_nothing_is_started_or_promoted_on_a_torn_directory_nor_rewound_again() -> None:
+    """Its end is a cluster in the making, or empty: another directory by then."""
+    for view, _, number in ordered(StartAsPrimary, StartAsStandby, CrashRecovery, Rewind, Promote, AcquireLock, AdoptLock):
+        is_other = view.memory.is_own_bootstrap or view.node.data_directory is DataDirectory.EMPTY
+        assert not view.node.is_torn or is_other, number
 
 
 def test_a_clone_needs_an_empty_directory_and_nobody_on_it() -> None:

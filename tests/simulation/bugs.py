@@ -27,8 +27,10 @@ from patroni.decision.view import Decision, Memory, View
 from patroni.fence.client import InProcessFence
 from patroni.postgres.request import Files
 from patroni.rest.snapshot import Authority
+from tests.simulation.driver import Driver
 from tests.simulation.parts import Parts
 from tests.simulation.plan import Kind
+from tests.simulation.postgres_model import Data
 from tests.simulation.store_model import CompareLock
 
 
@@ -252,12 +254,23 @@ class EarlyDisarm(Loop):
         return is_stopping or super()._may_disarm(view)
 
 
+# --- the data directory
+
+
+class UnmarkedRewind(Driver):
+    """Rewind without a mark beside the data directory."""
+
+    def _mark_rewind(self, data: Data) -> None:
+        pass
+
+
 LATE = (Kind.STORE_TROUBLE, Kind.CUT_STORE, Kind.SLEW, Kind.STORE_FREEZE)
 DEPOSED = (Kind.STORE_DEPOSED, Kind.STORE_DEPOSED, Kind.SWITCHOVER)
 STALE = (Kind.HOST_CRASH, Kind.SLOW_NETWORK)
 RESTORED = (Kind.STORE_RESTORE, Kind.SWITCHOVER)
 CRASHES = (Kind.POSTMASTER_KILL, Kind.HOST_CRASH, Kind.AGENT_KILL)
 HANDING_OVER = (Kind.SWITCHOVER, Kind.AGENT_STOP, Kind.POSTGRES_KILL)
+REWINDING = (Kind.HOST_CRASH, Kind.TRAP_KILL)
 SLOWLY = (Kind.SWITCHOVER, Kind.AGENT_STOP, Kind.SLOW_NETWORK, Kind.STORE_TROUBLE, Kind.STORE_TROUBLE)
 
 BUGS: dict[str, Bug] = {
@@ -279,4 +292,5 @@ BUGS: dict[str, Bug] = {
     "release with a live orphan": Bug(
         parts=Parts(loop=observing(BlindToOrphans)), focus=(Kind.POSTMASTER_KILL,), invariants=("1", "4")
     ),
+    "rewind without its mark": Bug(parts=Parts(driver=UnmarkedRewind), focus=REWINDING, invariants=("7",)),
 }

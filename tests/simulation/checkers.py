@@ -63,6 +63,7 @@ class Tally:
 
     promotions: int = 0
     excused: int = 0  # statements acknowledged against another leader by a node whose agent was dead or frozen
+    torn: int = 0  # data directories that were given up because their rewind was cut short
     by_act: int = 0  # the same where an act of the store had ended the lock
     orphaned_s: float = 0.0  # the longest time for which a running agent left an orphaned primary writable
     acknowledged: dict[int, tuple[Branch, int]] = field(default_factory=dict)  # by statement: branch, end of the record
@@ -111,6 +112,8 @@ class Checkers:
             self._look()
         for node in self._world.nodes.values():
             agent = node.agent
+            if node.postgres.postmaster is not None and self._is_torn(node):
+                self._found("7", node, "runs on a data directory whose rewind was cut short")
             if agent is not None:
                 proof = agent.keeper._state.proof
                 if proof is not self._checked.get(node.name):
@@ -370,6 +373,7 @@ class Checkers:
         """6: data is given up only where configuration allows it, and beside another good copy."""
         node, settings = self._world.nodes[postgres.name], self._world.plan.settings
         self.note(node, f"{how} of the data directory")
+        self.tally.torn += self._is_torn(node)
         may = settings.remove_data_directory_on_rewind_failure or settings.remove_data_directory_on_diverged_timelines
         others = [other for other in self._world.nodes.values() if other is not node and other.postgres.data is not None]
         is_first = how == "MoveDataDirectoryAway" and not any(other.postgres.is_primary for other in others)
@@ -390,12 +394,12 @@ class Checkers:
             if node.agent is None:
                 return f"no agent runs on {node.name}"
             is_left_behind = node is not leader and not self._is_streaming(node, leader)
-            if is_left_behind and not self.is_twin(node) and not self.is_torn(node):
+            if is_left_behind and not self.is_twin(node):
                 return f"{node.name} does not stream from {leader.name}"
         return None
 
-    def is_torn(self, node: Node) -> bool:
-        """Whether a rewind of this node was cut short: its data is of no use until another one, or a clone, has succeeded."""
+    def _is_torn(self, node: Node) -> bool:
+        """7: a rewind of this node was cut short: nothing is started on it until a clone has replaced it."""
         return node.postgres.data is not None and node.postgres.data.is_torn
 
     def is_twin(self, node: Node) -> bool:

@@ -42,6 +42,8 @@ class ToolSpeed:
 
     initdb: tuple[float, float] = (0.5, 2.0)
     clone: tuple[float, float] = (0.5, 4.0)
+    dry_run: tuple[float, float] = (0.1, 0.5)
+    mark: tuple[float, float] = (0.001, 0.02)
     rewind: tuple[float, float] = (0.3, 2.0)
     single_user: tuple[float, float] = (0.3, 1.5)
     kill_step: tuple[float, float] = (0.0001, 0.004)
@@ -103,6 +105,7 @@ class Driver:
             has_backup_label=data is not None and data.has_backup_label,
             control=_control(data) if data is not None else None,
             major=15 if data is not None else None,
+            is_torn=data is not None and data.is_marked,
         )
 
     def _session(self) -> Data:
@@ -184,6 +187,11 @@ class Driver:
             raise PostgresError("the source is no primary that has made its checkpoint")
         if sender.data.branch is not data.branch and sender.data.branch.timeline == data.branch.timeline:
             raise PostgresError("source and target are on the same timeline: no rewind required")
+        self._require_whole(data)
+        yield self.postgres.takes_s(self.tools.dry_run)
+        self._require_way(sender)
+        self._mark_rewind(data)
+        yield self.postgres.takes_s(self.tools.mark)
         life, data.is_torn = sender.postmaster, True
         yield self.postgres.takes_s(self.tools.rewind)
         self._require_way(sender)
@@ -193,12 +201,20 @@ class Driver:
         rewound.slots, rewound.upstream, rewound.state = data.slots, data.upstream, ClusterState.IN_ARCHIVE_RECOVERY
         self.postgres.data = rewound
 
+    def _mark_rewind(self, data: Data) -> None:
+        data.is_marked = True
+
+    def _require_whole(self, data: Data) -> None:
+        if data.is_marked:
+            raise PostgresError("a rewind was cut short")
+
     def _run_single_user(self, _: pg.RunSingleUser) -> Acts[None]:
         self._require_down()
         yield self.postgres.takes_s(self.tools.single_user)
         self._require_down()
         data = self.postgres.data
         assert data is not None
+        self._require_whole(data)
         data.flushed = data.applied = data.written
         data.has_signal = False
         self.postgres._own_branch(data)
@@ -230,8 +246,9 @@ class Driver:
         postgres = self.postgres
         if postgres.postmaster is not None:
             return postgres.postmaster
-        if postgres.data is None or postgres.data.is_torn or postgres.process is Process.ORPHANS:
+        if postgres.data is None or postgres.process is Process.ORPHANS:
             raise PostgresError("Postgres ended right after its start; its own log says why")
+        self._require_whole(postgres.data)
         postgres.receiver = Receiver(postgres)
         return postgres.launch()
 

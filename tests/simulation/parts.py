@@ -15,6 +15,7 @@ from patroni.decision.lease import Instant
 from patroni.decision.request import Steps
 from patroni.fence.client import InProcessFence
 from patroni.rest.snapshot import Authority
+from tests.simulation.driver import Driver
 
 
 def live_authority(keeper: LeaseKeeper, published: Turn | None, now: Instant) -> Authority:
@@ -36,6 +37,7 @@ class Parts:
     effects: Callable[[Action, Context], Steps[None]] = effects
     work: Callable[[JobAction], Steps[None]] = work
     send: Callable[[Renewal, Coordinator], Steps[Renewed]] = send
+    driver: type[Driver] = Driver
     authority: Callable[[LeaseKeeper, Turn | None, Instant], Authority] = live_authority
 
 

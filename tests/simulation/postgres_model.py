@@ -54,7 +54,8 @@ class Data:
     has_backup_label: bool = False
     upstream: Upstream | None = None  # as configured
     slots: set[str] = field(default_factory=set)
-    is_torn: bool = False  # a rewind was cut short
+    is_torn: bool = False  # parts of two histories lie in it: a rewind has begun; only the checkers know it
+    is_marked: bool = False  # the mark of that, beside it
 
     def copy(self) -> Data:
         """Return what a base backup makes of it."""

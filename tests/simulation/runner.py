@@ -32,7 +32,7 @@ class Report:
     converged_s: float  # after the last fault
     orphaned_s: float
     has_twins: bool  # a node is left behind on a timeline whose number another one took, too
-    has_torn: bool  # a node can't start, its rewind was cut short
+    torn: int  # rewinds that were cut short, or failed after they had begun
     trace: tuple[str, ...] = ()
 
     @property
@@ -93,7 +93,7 @@ def _report(world: World, converged_s: float) -> Report:
         converged_s=converged_s,
         orphaned_s=checkers.tally.orphaned_s,
         has_twins=any(checkers.is_twin(node) for node in world.nodes.values()),
-        has_torn=any(checkers.is_torn(node) for node in world.nodes.values()),
+        torn=checkers.tally.torn,
         trace=tuple(checkers.notes or ()),
     )
 
@@ -145,7 +145,7 @@ class Summary:
         orphaned_s = max((report.orphaned_s for report in reports), default=0.0)
         yield _line("orphaned primary writable", f"max {orphaned_s:.1f} s beside a new agent")
         yield _line("left on a twin timeline", f"{sum(report.has_twins for report in reports)} schedules (not failed)")
-        yield _line("left torn by a cut rewind", f"{sum(report.has_torn for report in reports)} schedules (not failed)")
+        yield _line("rewinds cut short", f"{sum(report.torn for report in reports)}, their data directories cloned anew")
         yield _line("failed", sum(1 for report in reports if report.violations))
 
 

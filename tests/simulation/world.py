@@ -13,7 +13,6 @@ from patroni.decision.request import Request
 from tests.simulation.agent_model import CONFIGURATION, Agent, Site
 from tests.simulation.checkers import Checkers
 from tests.simulation.clients import Clients
-from tests.simulation.driver import Driver
 from tests.simulation.engine import Engine
 from tests.simulation.faults import Faults
 from tests.simulation.host import Host, Network
@@ -57,7 +56,7 @@ class World:
         postgres = Postgres(self.engine, self.network, name, self._part())
         postgres.is_sync = self.plan.is_sync
         postgres.speed.replay_lag_s = self.plan.replay_lag_s
-        driver = Driver(postgres, lambda who, how: self.checkers.discarded(who, how))  # noqa: PLW0108  # they are made later
+        driver = self.parts.driver(postgres, lambda who, how: self.checkers.discarded(who, how))  # noqa: PLW0108  # they are made later
         return Node(name=name, postgres=postgres, driver=driver, boot_rate=boot_rate)
 
     # --- from the beginning to the end
