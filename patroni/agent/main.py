@@ -90,10 +90,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="patroni", description="High-availability agent for PostgreSQL: one beside each server."
+        prog="patroni",
+        description="High-availability agent for PostgreSQL: one beside each server.",
+        epilog="SIGHUP: read the configuration again. SIGTERM, SIGINT: stop Postgres, hand over, end.",
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
-    parser.add_argument("configfile", nargs="?", help="YAML file, or a directory of them; PATRONI_* variables are laid over it")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}", help="print the version and end")
+    parser.add_argument(
+        "configfile",
+        nargs="?",
+        help="YAML file, or a directory of them, with the PATRONI_* variables laid over it; without it the text in "
+        "PATRONI_CONFIGURATION, else the variables alone",
+    )
     return parser
 
 

@@ -16,6 +16,10 @@ from patroni.config.fault import ConfigError
 from patroni.config.tree import patched
 
 CACHE = "patroni.dynamic.json"
+_WANTED = (
+    "Usage: patroni CONFIGFILE, a YAML file or a directory of them; without one the text in PATRONI_CONFIGURATION, "
+    "else the PATRONI_* variables, are the configuration."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +41,8 @@ def load_local(path: str | None, environment: Environment) -> Local:
     else:
         values = _without_file(environment)
         if not values:
-            missing = f" There is no {path}." if path is not None else ""
-            raise ConfigError([f"Config is empty.{missing}"])
+            missing = f"There is no {path}." if path is not None else _WANTED
+            raise ConfigError([f"Config is empty. {missing}"])
         path = None
     return Local(values=values, path=path, environment=environment)
 

@@ -18,6 +18,7 @@ from patroni.agent.privilege import PrivilegeError, drop_root
 from patroni.config.tree import patched
 from patroni.fence import lock
 from patroni.fence.lock import page_name
+from patroni.version import VERSION
 from tests.support.directories import give_to_servers, subdirectory, unprivileged_user
 from tests.support.ports import reserve_port
 from tests.support.process import Process
@@ -86,7 +87,17 @@ def site(directory: Path) -> Site:
 
 
 def test_no_file_and_no_environment(site: Site) -> None:
-    assert site.refused() == "Config is empty."
+    assert site.refused().startswith("Config is empty. Usage: patroni CONFIGFILE")
+
+
+@pytest.mark.parametrize(("option", "said"), [("--help", "PATRONI_CONFIGURATION"), ("--version", f"patroni {VERSION}\n")])
+def test_what_the_options_say(site: Site, option: str, said: str) -> None:
+    process = site.start(option)
+    try:
+        assert process.wait_end(LIMIT_S) == 0
+    finally:
+        process.kill()
+    assert said in process.log_file.read_text()
 
 
 def test_a_missing_file(site: Site) -> None:

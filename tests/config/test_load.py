@@ -63,7 +63,8 @@ def test_a_file_beats_the_whole_variable(tmp_path: Path) -> None:
 
 
 def test_nothing_at_all(tmp_path: Path) -> None:
-    assert refusal(None) == "Config is empty."
+    assert refusal(None).startswith("Config is empty. Usage: patroni CONFIGFILE, a YAML file")
+    assert "PATRONI_CONFIGURATION" in refusal(None)
     absent = tmp_path / "absent.yml"
     assert refusal(absent) == f"Config is empty. There is no {absent}."
 
