@@ -124,7 +124,12 @@ class Dispatcher:
 
     def _run_chain(self, wanted: order.StartChain) -> None:
         parts = self._parts
-        context = Context(coordinator=parts.coordinator, shared=parts.shared, is_primary=wanted.is_primary)
+        context = Context(
+            coordinator=parts.coordinator,
+            shared=parts.shared,
+            can_write_under=parts.store.can_write_under,
+            is_primary=wanted.is_primary,
+        )
         runner = ChainRunner(parts, wanted, Aside(take_slot=self._take_slot, checkpoint=self._begin_checkpoint))
         ended = event.ChainEnded(number=wanted.number)
         for step, action in enumerate(wanted.actions):
@@ -365,7 +370,7 @@ class ChainRunner:
                 self._epoch = parts.keeper.take(proof, if_epoch=self._epoch)
                 return None
             case own.DropLock():
-                self._epoch = parts.keeper.begin_drop()
+                self._epoch = parts.keeper.begin_drop(if_epoch=self._epoch)
                 if not parts.keeper.await_dropped(DROP_S):
                     raise Void("the keeper's last answer did not come")
                 return None

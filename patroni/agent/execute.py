@@ -17,6 +17,7 @@ from patroni.agent.request import (
     BeginJob,
     DropLock,
     Note,
+    ReadLease,
     ReadSession,
     TakeLock,
     Void,
@@ -26,8 +27,7 @@ from patroni.dcs.coordinator import Coordinator, Won
 from patroni.dcs.store import LockRef
 from patroni.decision import actions as act
 from patroni.decision.actions import Action
-from patroni.decision.cluster import Role, Status
-from patroni.decision.lease import Proof
+from patroni.decision.cluster import Role
 from patroni.decision.request import Steps, ask
 from patroni.postgres import request as pg
 
@@ -40,6 +40,7 @@ class Context:
 
     coordinator: Coordinator
     shared: Shared
+    can_write_under: bool  # whether the store compares the lock in the transaction of the write
     is_primary: bool  # whether Postgres was a running primary when this was decided
 
 
@@ -68,8 +69,9 @@ def _lock(action: act.AcquireLock | act.AdoptLock | act.ReleaseLock, context: Co
             yield from _adopt(action, context)
         case act.ReleaseLock():
             yield from require_shut_down()
+            lsn = action.lsn if (yield from _may_publish(context)) else None
             yield from ask(DropLock())
-            yield from context.coordinator.release(action.token, action.lsn)
+            yield from context.coordinator.release(action.token, lsn)
         case _:
             assert_never(action)
 
@@ -144,10 +146,9 @@ def _store(action: Action, context: Context) -> Steps[None]:
         case act.ClearFailover(token=token):
             yield from coordinator.clear_failover(token)
         case act.WriteStatus(status=status):
-            yield from _write_status(status, coordinator)
+            yield from coordinator.write_status(status, under=(yield from _require_lock(context)))
         case act.WriteHistory(rows=rows):
-            proof = yield from require_lease(ENOUGH_S)
-            yield from coordinator.write_history(rows, under=_lock_ref(proof, coordinator))
+            yield from coordinator.write_history(rows, under=(yield from _require_lock(context)))
         case _:
             raise Void(f"{type(action).__name__} is not an effect")
 
@@ -160,10 +161,20 @@ def _write_config(context: Context) -> Steps[None]:
         yield from context.coordinator.write_config(context.shared.dynamic_configuration, token, is_new=found is None)
 
 
-def _write_status(status: Status, coordinator: Coordinator) -> Steps[None]:
-    proof = yield from require_lease(ENOUGH_S)
-    yield from coordinator.write_status(status, under=_lock_ref(proof, coordinator))
+def _require_lock(context: Context) -> Steps[LockRef]:
+    """The lock is ours for long enough; returns what a leader's key is written under."""
+    proof = yield from require_lease(_enough_s(context))
+    return LockRef(key=context.coordinator.leader_key, incarnation=proof.incarnation)
 
 
-def _lock_ref(proof: Proof, coordinator: Coordinator) -> LockRef:
-    return LockRef(key=coordinator.leader_key, incarnation=proof.incarnation)
+def _may_publish(context: Context) -> Steps[bool]:
+    """Whether a last position may be written beside the release of the lock."""
+    if context.can_write_under:
+        return True
+    lease = yield from ask(ReadLease())
+    return lease.is_held and lease.left_s >= _enough_s(context)
+
+
+def _enough_s(context: Context) -> float:
+    """Return how much lease must be left for a leader's write: one that no lock guards must have ended before (§6)."""
+    return ENOUGH_S if context.can_write_under else max(ENOUGH_S, context.shared.settings.retry_timeout_s)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 
 from patroni.agent.event import LeaseSeen, Payload, TurnWanted
+from patroni.agent.request import Void
 from patroni.dcs.coordinator import Coordinator, Won
 from patroni.dcs.store import Refusal, Refused, Session
 from patroni.decision.cluster import Cluster, Revision, Token
@@ -229,6 +230,9 @@ class LeaseKeeper:
             elif is_current and why is Refusal.GONE:
                 state = replace(state, is_gone=True)
             elif is_current and why is Refusal.NOT_OURS:
+                # Where a hand deleted the key, a proof of the old lock that is under way just when `AcquireLock` has created
+                # the new one and not yet handed it over by `take` ends here, too. That costs an outage, never a second
+                # writer: `take` then keeps nothing, and the new lock is adopted by an election's checks, or released.
                 state = replace(state, proof=None, is_refused=True, epoch=state.epoch + 1)
             else:  # DENIED, or an answer to an earlier epoch: nothing ends by it, the lease runs on our own clock.
                 state = replace(state, due=_later(now, 1.0))
@@ -370,9 +374,14 @@ class LeaseKeeper:
         self._tell()
         return if_epoch + 1
 
-    def begin_drop(self) -> int:
-        """Stop keeping the lock and return the new epoch: no renewal proves the lock from now on."""
+    def begin_drop(self, *, if_epoch: int) -> int:
+        """Stop keeping the lock and return the new epoch: no renewal proves the lock from now on.
+
+        Raises `Void` if another epoch than `if_epoch` has begun meanwhile: the lock may be another one by now.
+        """
         with self._changed:
+            if self._state.epoch != if_epoch:
+                raise Void("a newer epoch has begun")
             state = replace(self._state, proof=None, is_gone=False, is_refused=False, is_lapsed=False)
             self._replace(replace(state, epoch=state.epoch + 1))
         self._tell()

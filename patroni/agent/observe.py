@@ -348,6 +348,8 @@ class Observed:
             return False  # of a store that was there before this one, or after it (§1.6)
         if self.cluster.revision is not None and lease.proof.revision is not None:
             return self.cluster.revision >= lease.proof.revision
+        if self.cluster.leader is not None and lease.proof.is_of(self.cluster.leader):
+            return True  # what shows our lock is not from before it, event or not
         began = self.cluster_began
         return self.is_cluster_linearizable and began is not None and elapsed_s(self.lock_taken, began) >= 0
 

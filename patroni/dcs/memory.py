@@ -9,8 +9,8 @@ survives the process.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
 from patroni.dcs.store import (
@@ -193,6 +193,24 @@ class MemoryState:
             del self._entries[key]
 
 
+def without_under(request: Request[T]) -> Request[T]:
+    """Return the request as a store carries it out that cannot compare a lock in the transaction of a write."""
+    plain: object = replace(request, under=None) if isinstance(request, Write) else request
+    return cast(Request[T], plain)
+
+
+def without_revisions(answer: T) -> T:
+    """Return the answer as a store gives it that has no global revision."""
+    told: object = answer
+    match answer:
+        case Session() | Entry():
+            told = replace(answer, revision=None)
+        case Snapshot():
+            entries = {key: replace(entry, revision=None) for key, entry in answer.entries.items()}
+            told = replace(answer, entries=entries, revision=None)
+    return cast(T, told)
+
+
 class MemoryLink:
     """The way between clients and their server; tests break it by its two switches."""
 
@@ -262,11 +280,13 @@ class MemoryServer:
 class MemoryWatcher:
     """See `store.Watcher`."""
 
-    def __init__(self, server: MemoryServer, link: MemoryLink, prefix: str) -> None:
+    def __init__(self, server: MemoryServer, link: MemoryLink, prefix: str, told: Callable[[Snapshot], Snapshot]) -> None:
+        """told: what the client is told of a snapshot."""
         self.link = link
         self.prefix = prefix
         self.is_closed = False
         self._server = server
+        self._told = told
         self._seen: Snapshot | None = None
 
     def next(self, timeout_s: float) -> Snapshot | None:
@@ -274,7 +294,7 @@ class MemoryWatcher:
         seen, self._seen = self._seen, None
         snapshot = self._server.await_other(self, seen, timeout_s)
         self._seen = snapshot or seen
-        return snapshot
+        return self._told(snapshot) if snapshot is not None else None
 
     def close(self) -> None:
         """See `store.Watcher`."""
@@ -285,52 +305,57 @@ class MemoryWatcher:
 class MemoryStore:
     """A client of a `MemoryServer`: implements `store.Store`."""
 
-    can_write_under = True
-    has_revision = True
-
-    def __init__(self, server: MemoryServer, link: MemoryLink | None = None) -> None:
+    def __init__(self, server: MemoryServer, link: MemoryLink | None = None, *, is_plain: bool = False) -> None:
+        """is_plain: without revisions and without `under`, as ZooKeeper is."""
+        self.can_write_under = self.has_revision = not is_plain
         self._server = server
         self._link = link or MemoryLink()
 
     def open_session(self, request: OpenSession, timeout_s: float) -> Session:
         """See `store.OpenSession`."""
-        return self._server.call(request, self._link)
+        return self._call(request)
 
     def renew_session(self, request: RenewSession, timeout_s: float) -> Session:
         """See `store.RenewSession`."""
-        return self._server.call(request, self._link)
+        return self._call(request)
 
     def end_session(self, request: EndSession, timeout_s: float) -> None:
         """See `store.EndSession`."""
-        self._server.call(request, self._link)
+        self._call(request)
 
     def prove_lock(self, request: ProveLock, timeout_s: float) -> Snapshot:
         """See `store.ProveLock`."""
-        return self._server.call(request, self._link)
+        return self._call(request)
 
     def read_prefix(self, request: ReadPrefix, timeout_s: float) -> Snapshot:
         """See `store.ReadPrefix`."""
-        return self._server.call(request, self._link)
+        return self._call(request)
 
     def create(self, request: Create, timeout_s: float) -> Entry:
         """See `store.Create`."""
-        return self._server.call(request, self._link)
+        return self._call(request)
 
     def write(self, request: Write, timeout_s: float) -> Entry:
         """See `store.Write`."""
-        return self._server.call(request, self._link)
+        return self._call(request)
 
     def delete(self, request: Delete, timeout_s: float) -> None:
         """See `store.Delete`."""
-        self._server.call(request, self._link)
+        self._call(request)
 
     def delete_prefix(self, request: DeletePrefix, timeout_s: float) -> None:
         """See `store.DeletePrefix`."""
-        self._server.call(request, self._link)
+        self._call(request)
 
     def watcher(self, prefix: str) -> Watcher:
         """Return a new stream of snapshots of this prefix."""
-        return MemoryWatcher(self._server, self._link, prefix)
+        return MemoryWatcher(self._server, self._link, prefix, self._told)
+
+    def _call(self, request: Request[T]) -> T:
+        return self._told(self._server.call(request if self.has_revision else without_under(request), self._link))
+
+    def _told(self, answer: T) -> T:
+        return answer if self.has_revision else without_revisions(answer)
 
     def set_timing(self, timing: Timing) -> None:
         """See `Store`: nothing depends on them here."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from patroni.decision.cluster import Incarnation, Revision, SessionId, Token
+from patroni.decision.cluster import Incarnation, Leader, Revision, SessionId, Token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +50,10 @@ class Proof:
     token: Token  # names this version of the key in a release
     revision: Revision | None  # of the key's last write
     store_id: str | None = None  # of the store that proved it; None: it has none. Revisions of two stores tell nothing
+
+    def is_of(self, leader: Leader) -> bool:
+        """Return whether this leader key is the lock that was proved, as won or adopted by this session."""
+        return (leader.incarnation, leader.session) == (self.incarnation, self.session)
 
 
 def lease_left_s(proof: Proof, now: Instant) -> float:

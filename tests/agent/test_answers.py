@@ -89,7 +89,7 @@ def test_a_lease_that_ends_is_seen_without_a_turn(rig: Rig) -> None:
     made = answers(rig, has_led=True)
     lead(rig)
     assert made.authority(clock.now()) is Authority.HELD
-    rig.keeper.begin_drop()
+    rig.keeper.begin_drop(if_epoch=rig.keeper.epoch)
     assert made.authority(clock.now()) is Authority.OVER
 
 

@@ -17,7 +17,7 @@ from patroni.dcs.store import DcsUnavailable, LockRef, Refusal, Refused, Snapsho
 from patroni.decision import actions as act
 from patroni.decision.actions import Action
 from patroni.decision.cluster import Lsn, Role, SlotName, Status, SystemId, Token
-from patroni.decision.lease import Instant
+from patroni.decision.lease import Instant, Lease
 from patroni.decision.node import ClusterState, Process, Upstream
 from patroni.decision.request import ReadInstant, Request
 from patroni.decision.settings import Settings
@@ -36,10 +36,13 @@ STATUS = act.WriteStatus(Status(lsn=Lsn(5)))
 HISTORY = act.WriteHistory(((1, 2, "r"),))
 
 
-def context(*, is_primary: bool = False, ttl_s: float = 30.0) -> Context:
+def context(*, is_primary: bool = False, ttl_s: float = 30.0, can_write_under: bool = True) -> Context:
     settings = Settings(ttl_s=ttl_s)
     return Context(
-        coordinator=COORDINATOR, shared=Shared(settings=settings, dynamic_configuration={"ttl": 30}), is_primary=is_primary
+        coordinator=COORDINATOR,
+        shared=Shared(settings=settings, dynamic_configuration={"ttl": 30}),
+        can_write_under=can_write_under,
+        is_primary=is_primary,
     )
 
 
@@ -227,6 +230,14 @@ def test_keys_of_the_leader_are_written_under_its_lock(action: Action) -> None:
     assert [request.under for request in written] == [UNDER]
 
 
+@pytest.mark.parametrize("action", [STATUS, HISTORY], ids=lambda action: type(action).__name__)
+@pytest.mark.parametrize(("left_s", "is_written"), [(10.0, True), (9.99, False)], ids=["enough", "too little"])
+def test_what_no_lock_guards_is_written_with_the_requests_time_left(action: Action, left_s: float, is_written: bool) -> None:
+    """A store that cannot write under the lock may carry out a write until its time is over (safety_rules.md §6)."""
+    steps = effects(action, context(can_write_under=False))
+    assert play(steps, {ReadLease: held(left_s)}).count(store.Write) == int(is_written)
+
+
 # --- giving the lock up
 
 
@@ -270,6 +281,22 @@ def test_a_position_is_published_under_the_lock_that_is_released_only() -> None:
     result = play(effects(act.ReleaseLock(token=leader.token, lsn=Lsn(5)), context()), {store.ReadPrefix: snapshot})
     assert [request.under for request in result.asked if isinstance(request, store.Write)] == [UNDER]
     assert played(RELEASE_WITH_LSN, {store.ReadPrefix: snapshot}).count(store.Write) == 0, "another version stands there"
+
+
+@pytest.mark.parametrize(
+    ("lease", "is_published"),
+    [
+        pytest.param(held(10.0), True, id="enough"),
+        pytest.param(held(9.99), False, id="too little"),
+        pytest.param(Lease(), False, id="no lease"),
+    ],
+)
+def test_a_position_that_no_lock_guards_is_published_with_the_requests_time_left(lease: Lease, is_published: bool) -> None:
+    leader = entry(store.Create(UNDER.key, "a"))
+    snapshot = Snapshot(entries={UNDER.key: leader}, revision=None, is_linearizable=True)
+    steps = effects(act.ReleaseLock(token=leader.token, lsn=Lsn(5)), context(can_write_under=False))
+    result = play(steps, {store.ReadPrefix: snapshot, ReadLease: lease})
+    assert (result.count(store.Write), result.count(store.Delete)) == (int(is_published), 1)
 
 
 # --- configuration

@@ -8,6 +8,7 @@ import pytest
 
 from patroni.agent.event import LeaseSeen, TurnWanted
 from patroni.agent.lease_keeper import Renewed
+from patroni.agent.request import Void
 from patroni.dcs.store import Refusal, Session
 from patroni.decision.cluster import Cluster, Incarnation, Leader, Revision, SessionId, Token
 from patroni.decision.lease import Instant, margin_s
@@ -199,7 +200,7 @@ def test_a_loop_that_turns_after_its_lease_keeps_the_session_for_the_release() -
 def test_a_session_that_no_lock_hangs_on_needs_no_turn(is_released: bool) -> None:
     bench = lapsed()
     if is_released:
-        bench.keeper.begin_drop()
+        bench.keeper.begin_drop(if_epoch=bench.keeper.epoch)
     else:
         other = Leader(name="b", incarnation=Incarnation("lock 2"), token=Token("9"), session=SessionId("s2"))
         bench.keeper.saw(Cluster(leader=other, revision=Revision(9)), bench.now())
@@ -233,7 +234,7 @@ def test_renewals_are_withheld_after_a_decision_against_leading() -> None:
     bench.leading()
     bench.keeper.turned(is_against_leading=True)
     assert bench.keeper.step(bench.now()).renewal is None
-    bench.keeper.begin_drop()
+    bench.keeper.begin_drop(if_epoch=bench.keeper.epoch)
     renewal = bench.keeper.step(bench.now()).renewal
     assert renewal is not None and renewal.proof is None
 
@@ -242,11 +243,21 @@ def test_a_drop_waits_for_the_answer_under_way() -> None:
     bench = Bench()
     bench.leading()
     renewal = bench.renewal()
-    bench.keeper.begin_drop()
+    bench.keeper.begin_drop(if_epoch=bench.keeper.epoch)
     assert not bench.keeper.await_dropped(0.0)
     bench.keeper.renewed(renewal, Renewed(sent=bench.now(), session=SESSION, lock=(Token("2"), Revision(2))))
     assert bench.keeper.await_dropped(0.0)
     assert not bench.keeper.lease(bench.now()).is_held
+
+
+def test_a_drop_of_an_epoch_that_is_over_drops_nothing() -> None:
+    bench = Bench()
+    bench.leading()
+    epoch = bench.keeper.epoch
+    bench.keeper.begin_epoch()
+    with pytest.raises(Void):
+        bench.keeper.begin_drop(if_epoch=epoch)
+    assert bench.keeper.lease(bench.now()).is_held and bench.keeper.epoch == epoch + 1
 
 
 def test_a_lock_that_was_won_for_an_epoch_that_is_over_is_not_kept() -> None:
@@ -316,7 +327,7 @@ def test_a_fence_that_is_still_armed_is_looked_at_often() -> None:
     bench = Bench()
     bench.leading()
     bench.prove()
-    bench.keeper.begin_drop()
+    bench.keeper.begin_drop(if_epoch=bench.keeper.epoch)
     assert bench.keeper.step(bench.now()).wait_s == 0.25
     bench.fence.disarm()
     assert bench.keeper.step(bench.now()).wait_s > 0.25

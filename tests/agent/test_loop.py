@@ -231,7 +231,7 @@ def test_a_stop_whose_lock_is_handed_over_is_hurried() -> None:
     turn = bench.turn(JobBegan(action=demote), Noted(phase="fast stop", state=PostgresState.STOPPING), shut_down)
     (chain,) = of(turn, order.StartChain)
     assert isinstance(chain.actions[0], ReleaseLock)
-    bench.keeper.begin_drop()
+    bench.keeper.begin_drop(if_epoch=bench.keeper.epoch)
     assert of(bench.turn(ChainEnded(number=chain.number)), order.HurryJob) == [order.HurryJob()]
 
 
@@ -309,7 +309,7 @@ def test_a_lock_that_was_given_up_and_won_again_is_a_new_one() -> None:
     demote = job_of(switchover(bench))
     bench.turn(JobBegan(action=demote))
     (chain,) = of(bench.ended(demote, is_ok=True), order.StartChain)
-    bench.keeper.begin_drop()
+    bench.keeper.begin_drop(if_epoch=bench.keeper.epoch)
     free = bench.turn(ChainEnded(number=chain.number), bench.cluster(None))
     assert not free.is_giving_up
     bench.settled(free)
@@ -340,7 +340,7 @@ def test_the_end_of_the_agent_says_503_until_the_end() -> None:
     released = bench.ended(stop, is_ok=True)
     (chain,) = of(released, order.StartChain)
     assert isinstance(chain.actions[0], ReleaseLock)
-    bench.keeper.begin_drop()
+    bench.keeper.begin_drop(if_epoch=bench.keeper.epoch)
     last = bench.turn(ChainEnded(number=chain.number))
     assert of(last, order.Leave) == [order.Leave(0)] and last.is_giving_up
 
@@ -374,7 +374,7 @@ def test_whether_the_lock_was_ours_in_this_life_of_postgres(seen: Payload) -> No
     bench = Bench()
     assert not bench.turn(files_seen(), primary_seen()).has_led, "a primary that was found running"
     bench.led()
-    bench.keeper.begin_drop()
+    bench.keeper.begin_drop(if_epoch=bench.keeper.epoch)
     assert bench.turn(TurnWanted()).has_led
     assert bench.turn(PostmasterExited(pid=PID)).has_led, "who lives is not known yet"
     assert bench.turn(seen).has_led is (seen is not DOWN)

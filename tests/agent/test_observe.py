@@ -24,7 +24,7 @@ from patroni.agent.event import (
 )
 from patroni.agent.observe import Observed, RunningChain
 from patroni.decision.actions import CloneFrom, Demote, DemoteKind, Promote, StartAsStandby, WriteConfig
-from patroni.decision.cluster import HistoryRow, Incarnation, Lsn, PostgresState, Role, Timeline
+from patroni.decision.cluster import HistoryRow, Lsn, PostgresState, Role, Timeline
 from patroni.decision.lease import Lease
 from patroni.decision.node import DataDirectory, JobKind, Process, Upstream
 from patroni.decision.reasons import Code
@@ -38,10 +38,7 @@ from tests.agent.builders import (
     at,
     files,
     files_seen,
-    held,
-    lease_seen,
     primary_seen,
-    proof,
     seen,
     standby_seen,
     take,
@@ -116,43 +113,6 @@ def test_facts_of_the_election(payload: Payload, is_new: bool) -> None:
     before = observed.facts
     take(observed, 1.0, payload)
     assert (observed.facts != before) is is_new
-
-
-# --- a view that is not older than our lock
-
-
-@pytest.mark.parametrize(
-    ("view", "lock", "is_fresh"),
-    [
-        pytest.param(seen(9, began_s=-1.0), 10, False, id="revision below the lock's"),
-        pytest.param(seen(10, began_s=-1.0), 10, True, id="the lock's own revision"),
-        pytest.param(seen(10, began_s=-1.0, is_linearizable=False), 10, True, id="a revision proves by itself"),
-        pytest.param(seen(None, began_s=1.0), None, True, id="no revision: linearizable and began after the win"),
-        pytest.param(seen(None, began_s=-1.0), None, False, id="no revision: began before the win"),
-        pytest.param(seen(None, began_s=1.0, is_linearizable=False), None, False, id="no revision: a plain read"),
-    ],
-)
-def test_a_view_is_fresh_if_it_is_not_older_than_the_lock(view: ClusterSeen, lock: int | None, is_fresh: bool) -> None:
-    ours = proof(revision=lock)
-    observed = an_observer(lease_seen(ours), view)
-    assert view_of(observed, 2.0, held(proof=ours)).is_fresh is is_fresh
-    other = proof(revision=lock, store_id="another")
-    assert not view_of(observed, 2.0, held(proof=other)).is_fresh, "revisions of two stores tell nothing"
-
-
-def test_without_a_lock_any_view_is_fresh_and_none_is_not() -> None:
-    assert view_of(an_observer(seen(None)), 1.0).is_fresh
-    assert not view_of(an_observer(), 1.0).is_fresh
-
-
-def test_a_view_from_before_the_next_lock_is_not_fresh_although_the_loss_of_the_last_one_was_told_too_late() -> None:
-    """Two threads tell of the lease; what the slower one says of the lock before may come last."""
-    first, second = proof(revision=None), proof(revision=None, incarnation=Incarnation("lock 2"))
-    observed = an_observer(lease_seen(first))
-    take(observed, 5.0, lease_seen(None), lease_seen(first))
-    take(observed, 6.0, seen(None, began_s=6.0))
-    take(observed, 9.0, lease_seen(second))
-    assert not view_of(observed, 9.0, held(proof=second)).is_fresh
 
 
 # --- state and role (contract/ha_behaviour.md §2.26, §7.2-7.3)

@@ -64,6 +64,7 @@ class MemoryHarness:
 
     ttl_s = 1.0
     expiry_bound_s = 1.0
+    is_plain = False
 
     def __init__(self, directory: Path) -> None:
         self._server = MemoryServer(now)
@@ -71,11 +72,11 @@ class MemoryHarness:
 
     def client(self) -> Store:
         """See `Harness`."""
-        return MemoryStore(self._server, self._link)
+        return MemoryStore(self._server, self._link, is_plain=self.is_plain)
 
     def direct(self) -> Store:
         """See `Harness`."""
-        return MemoryStore(self._server)
+        return MemoryStore(self._server, is_plain=self.is_plain)
 
     @contextmanager
     def cut(self) -> Iterator[None]:
@@ -102,6 +103,12 @@ class MemoryHarness:
 
     def close(self) -> None:
         """Nothing to end."""
+
+
+class PlainMemoryHarness(MemoryHarness):
+    """The same without revisions, and without writes under a lock."""
+
+    is_plain = True
 
 
 class LossyLocalStore(LocalStore):
@@ -188,6 +195,7 @@ def run_and_kill(path: Path) -> None:
 
 HARNESSES: Mapping[str, Callable[[Path], Harness]] = {  # by backend
     "memory": MemoryHarness,
+    "plain memory": PlainMemoryHarness,
     "local": LocalHarness,
     "etcd3": Etcd3Harness,
 }

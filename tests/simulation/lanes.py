@@ -109,7 +109,12 @@ class Lanes:
 
     def _run_chain(self, wanted: order.StartChain) -> Acts[None]:
         agent = self.agent
-        context = Context(coordinator=agent.coordinator, shared=agent.shared, is_primary=wanted.is_primary)
+        context = Context(
+            coordinator=agent.coordinator,
+            shared=agent.shared,
+            can_write_under=not agent.site.link.server.is_plain,
+            is_primary=wanted.is_primary,
+        )
         runner = ChainRunner(agent, wanted, self.take_slot)
         for step, action in enumerate(wanted.actions):
             agent.post(event.ChainStepped(number=wanted.number, step=step))
@@ -292,7 +297,7 @@ class ChainRunner:
 
     def _drop(self) -> Acts[None]:
         agent = self._agent
-        self._epoch = agent.keeper.begin_drop()
+        self._epoch = agent.keeper.begin_drop(if_epoch=self._epoch)
         agent.poke_keeper()
         deadline_s = agent.place.engine.now_s + agent.site.host.lasts_s(DROP_S)
         while not agent.keeper.is_dropped:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from patroni.dcs.memory import MemoryState
+from patroni.dcs.memory import MemoryState, without_revisions, without_under
 from patroni.dcs.store import (
     DcsUnavailable,
     Delete,
@@ -25,7 +25,6 @@ from patroni.dcs.store import (
     RenewSession,
     Session,
     Snapshot,
-    Write,
 )
 from patroni.decision.cluster import Incarnation, Token
 from patroni.decision.request import Request
@@ -143,8 +142,8 @@ class StoreServer:
             return self._plain(self._by_deposed(request, self._deposed))
         if isinstance(request, CompareLock):
             request = ProveLock(request.lock, request.session, request.prefix)
-        if self.is_plain and isinstance(request, Write):
-            request = replace(request, under=None)
+        if self.is_plain:
+            request = without_under(request)
         return self._plain(self.apply(request, sender))
 
     def apply(self, request: Request[Any], sender: str) -> object:
@@ -175,18 +174,7 @@ class StoreServer:
 
     def _plain(self, answer: object) -> object:
         """Take the revisions out of an answer where the store has none."""
-        if not self.is_plain:
-            return answer
-        match answer:
-            case Session():
-                return replace(answer, revision=None)
-            case Entry():
-                return replace(answer, revision=None)
-            case Snapshot():
-                entries = {key: replace(entry, revision=None) for key, entry in answer.entries.items()}
-                return replace(answer, entries=entries, revision=None)
-            case _:
-                return answer
+        return without_revisions(answer) if self.is_plain else answer
 
     def snapshot(self, receiver: str) -> Snapshot | None:
         """Return what a watch shows this host now; None: it is attached to a server that hears nothing new."""
