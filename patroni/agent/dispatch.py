@@ -106,7 +106,7 @@ class Dispatcher:
             case order.HurryJob():
                 self._slot.hurry()
             case order.ArmFence(proof=proof):
-                self._parts.fence.arm(proof)
+                self._parts.keeper.arm(proof)
             case order.DisarmFence():
                 self._parts.fence.disarm()
             case order.Leave(status=status):
@@ -197,7 +197,7 @@ class Dispatcher:
             case own.ReadLease():
                 return parts.keeper.lease(clock.now())
             case own.ArmFence(proof):
-                return parts.fence.arm(proof)
+                return parts.keeper.arm(proof)
             case _:
                 answer = parts.driver.perform(request, limit_s(request), lambda: task.is_cancelled)
         if isinstance(request, pg.Launch):
@@ -381,7 +381,7 @@ class ChainRunner:
         parts = self._parts
         match request:
             case own.ArmFence(proof):
-                return parts.fence.arm(proof)
+                return parts.keeper.arm(proof)
             case own.BeginJob(action):
                 self._aside.take_slot(action)
                 return None

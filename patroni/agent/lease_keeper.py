@@ -12,10 +12,9 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from queue import Empty, SimpleQueue
 
+from patroni.agent.bell import Bell
 from patroni.agent.event import LeaseSeen, Payload, TurnWanted
 from patroni.agent.request import Void
 from patroni.dcs.coordinator import Coordinator, Won
@@ -37,7 +36,8 @@ from patroni.fence.client import Fence
 
 LONGEST_TRY_S = 3.0
 SHORTEST_TRY_S = 0.05
-LOOK_S = 0.25  # with a lock look at least so often: a wait does not count suspend, the lease does (safety_rules.md §3)
+LOOK_S = 0.25  # a wait so short ends where it should
+TIMER_RATE = 0.9  # a timer counts slewed seconds, the lease raw ones: up to 8 % more of them (safety_rules.md §3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,9 +150,8 @@ class LeaseKeeper:
         self._state = _Keeping(ttl_s=ttl_s, session_ttl_s=ttl_s)
         self._mark: _Mark | None = None  # None: no view of the store has arrived yet
         self._stepped = self._state  # as the last step left it: a change since then ends a wait
-        self._calm: tuple[_Keeping, Instant] | None = None  # nothing is due in this state before this instant
         self._changed = threading.Lock()
-        self._bell: SimpleQueue[None] = SimpleQueue()  # one token a change; a wait here costs less than on a Condition
+        self._bell = Bell()
         self._dropped = threading.Event()
         self._dropped.set()
 
@@ -160,21 +159,16 @@ class LeaseKeeper:
 
     def step(self, now: Instant) -> Order:
         """Do what is due and say what to do next; never waits itself."""
-        if self._calm is not None and self._calm[0] is self._state and elapsed_s(self._calm[1], now) < 0:
-            return Order(wait_s=min(LOOK_S, -elapsed_s(self._calm[1], now)))
-        self._calm = None
         self._expire(now)
         fence_wait_s = self._fence.step(now)
         wants_turn = False
         with self._changed:
             state = self._state
             due_in_s = 0.0 if state.due is None else -elapsed_s(state.due, now)
-            is_guarding = state.proof is not None or self._fence.state() is not GuardState.IDLE
-            look_s = min(fence_wait_s, LOOK_S) if is_guarding else fence_wait_s
+            end_in_s = fence_wait_s if state.proof is None else min(fence_wait_s, fence_left_s(state.proof, now))
+            look_s = _timer_s(end_in_s)
             if due_in_s > 0:
                 order = Order(wait_s=min(due_in_s, look_s))
-                if state.proof is not None:
-                    self._calm = (state, _later(now, min(due_in_s, fence_left_s(state.proof, now))))
             elif (state.proof is not None or state.is_lapsed) and (state.is_withheld or not state.has_turned):
                 wants_turn = not state.is_withheld and state.turn_asked is None
                 if wants_turn:
@@ -264,14 +258,13 @@ class LeaseKeeper:
 
     def ring(self) -> None:
         """End the wait of the keeper's thread; from any thread."""
-        self._bell.put(None)
+        self._bell.ring()
 
     def wait(self, wait_s: float) -> None:
         """Wait for a call from another thread, at most so long."""
         if self._state is not self._stepped:
             return
-        with suppress(Empty):
-            self._bell.get(timeout=max(0.0, wait_s))
+        self._bell.wait(wait_s)
 
     # --- any thread
 
@@ -418,6 +411,13 @@ class LeaseKeeper:
         with self._changed:
             self._replace(replace(self._state, due=None))
 
+    def arm(self, proof: Proof) -> bool:
+        """Arm the fence for this lock; return whether it acknowledged. The keeper's wait under way ends: it knew of none."""
+        is_armed = self._fence.arm(proof)
+        with self._changed:
+            self._replace(replace(self._state))
+        return is_armed
+
     def guard(self) -> GuardState:
         """What the guard is doing."""
         return self._fence.state()
@@ -437,8 +437,7 @@ class LeaseKeeper:
 
     def _replace(self, state: _Keeping) -> None:
         self._state = state
-        if self._bell.empty():
-            self._bell.put(None)
+        self._bell.ring()
         if state.proof is None and not state.is_in_flight:
             self._dropped.set()
         else:
@@ -462,6 +461,11 @@ class LeaseKeeper:
 
 def _later(instant: Instant, seconds: float) -> Instant:
     return Instant(boot_s=instant.boot_s + seconds, raw_s=instant.raw_s + seconds)
+
+
+def _timer_s(left_s: float) -> float:
+    """Return for how long to wait for a moment that must not be missed: never beyond it, however the timers are slewed."""
+    return left_s if left_s <= LOOK_S else max(LOOK_S, left_s * TIMER_RATE)
 
 
 def _longest_try_s(ttl_s: float) -> float:

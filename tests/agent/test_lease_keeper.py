@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -11,9 +12,11 @@ from patroni.agent.lease_keeper import Renewed
 from patroni.agent.request import Void
 from patroni.dcs.store import Refusal, Session
 from patroni.decision.cluster import Cluster, Incarnation, Leader, Revision, SessionId, Token
-from patroni.decision.lease import Instant, margin_s
+from patroni.decision.lease import Instant, fence_left_s, margin_s
 from patroni.decision.view import GuardState
 from tests.agent.bench import SESSION, TTL_S, Bench
+
+PATIENCE_S = 20.0
 
 
 def test_the_deadline_counts_from_before_the_renewal_was_sent() -> None:
@@ -323,11 +326,31 @@ def test_a_turn_that_changes_nothing_does_not_wake_the_keeper() -> None:
     assert bench.keeper._state is before
 
 
-def test_a_fence_that_is_still_armed_is_looked_at_often() -> None:
+@pytest.mark.parametrize("rate", [1.0, 1.0 / 0.92])
+def test_no_wait_goes_beyond_the_time_of_the_fence(rate: float) -> None:
+    """rate: seconds of the lease's faster clock in each second that a timer counts."""
     bench = Bench()
     bench.leading()
     bench.prove()
     bench.keeper.begin_drop(if_epoch=bench.keeper.epoch)
-    assert bench.keeper.step(bench.now()).wait_s == 0.25
-    bench.fence.disarm()
-    assert bench.keeper.step(bench.now()).wait_s > 0.25
+    end_s = bench.now_s + fence_left_s(bench.proof(), bench.now())
+    steps = 0
+    while not bench.done:
+        assert bench.now_s <= end_s + 0.03
+        order = bench.keeper.step(bench.now())
+        if order.renewal is not None:
+            bench.keeper.silent(order.renewal, "", bench.now())
+        bench.now_s += order.wait_s * rate
+        steps += 1
+    assert steps < 100
+
+
+def test_arming_ends_a_wait() -> None:
+    """The fence is armed by another thread: a wait that knew of none would last too long."""
+    bench = Bench()
+    bench.keeper.step(bench.now())
+    assert bench.keeper.arm(bench.proof())
+    began_s = time.monotonic()
+    bench.keeper.wait(PATIENCE_S)
+    assert time.monotonic() - began_s < PATIENCE_S / 2
+    assert bench.keeper.step(bench.now()).wait_s <= fence_left_s(bench.proof(), bench.now())

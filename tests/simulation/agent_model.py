@@ -23,7 +23,7 @@ from patroni.dcs.coordinator import Coordinator
 from patroni.dcs.layout import cluster_from
 from patroni.dcs.store import DcsUnavailable, Refused, Snapshot
 from patroni.decision.cluster import Cluster
-from patroni.decision.lease import Instant, elapsed_s
+from patroni.decision.lease import Instant, Proof, elapsed_s
 from patroni.decision.request import ReadInstant, Request, Steps
 from patroni.decision.settings import Settings
 from patroni.fence.client import InProcessFence
@@ -191,6 +191,12 @@ class Agent:
             self._dispatch_order(wanted)
 
     # --- the keeper
+
+    def arm(self, proof: Proof) -> bool:
+        """Arm the fence."""
+        is_armed = self.keeper.arm(proof)
+        self.poke_keeper()
+        return is_armed
 
     def poke_keeper(self) -> None:
         """Wake the keeper if another actor changed its state while it waits."""

@@ -87,7 +87,7 @@ class Lanes:
                 if self._task is not None:
                     self._task.is_hurried = True
             case order.ArmFence(proof=proof):
-                self.agent.fence.arm(proof)
+                self.agent.arm(proof)
             case order.DisarmFence():
                 self.agent.fence.disarm()
             case order.LookAtFiles():
@@ -173,7 +173,7 @@ class Lanes:
             case own.ReadLease():
                 return agent.keeper.lease(agent.now())
             case own.ArmFence(proof):
-                return agent.fence.arm(proof)
+                return agent.arm(proof)
             case _:
                 return (yield from self._perform_postgres(request))
 
@@ -310,7 +310,7 @@ class ChainRunner:
         agent = self._agent
         match request:
             case own.ArmFence(proof):
-                return agent.fence.arm(proof)
+                return agent.arm(proof)
             case own.BeginJob(action):
                 self._take_slot(action)
                 return None
