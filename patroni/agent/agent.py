@@ -17,10 +17,12 @@ from typing import Any
 from patroni.agent import clock, order
 from patroni.agent.answers import Answers, Clocks
 from patroni.agent.dispatch import Dispatcher, Driver, Parts, Peers
-from patroni.agent.event import Event, LocalRead, Payload, PostmasterExited, ReloadWanted, Signalled
+from patroni.agent.event import AddressesChanged, Event, LocalRead, Payload, PostmasterExited, ReloadWanted, Signalled
 from patroni.agent.exit_watch import ExitWatch
+from patroni.agent.lane import Lane
 from patroni.agent.lease_keeper import LeaseKeeper
 from patroni.agent.loop import Loop, Turn
+from patroni.agent.network import Network
 from patroni.agent.order import Order
 from patroni.agent.reconfigure import Reconfigurer
 from patroni.agent.shared import Shared
@@ -34,7 +36,7 @@ from patroni.decision.node import Process
 from patroni.decision.view import View
 from patroni.fence.client import InProcessFence
 from patroni.postgres.request import KillAll, PostgresError, SignalStop, StopMode
-from patroni.rest.config import RestConfig
+from patroni.rest.config import ClientConfig, RestConfig
 from patroni.rest.server import RestServer
 from patroni.rest.service import Ports
 from patroni.rest.snapshot import Snapshot
@@ -59,7 +61,8 @@ class Plan:
     peers: Peers
     shared: Shared
     rest: RestConfig
-    publication: Callable[[order.TouchMember], Any]
+    publication: Callable[[order.TouchMember, RestConfig], Any]
+    use_client: Callable[[ClientConfig], None]  # other credentials and certificates towards the peers
     reconfigurer: Reconfigurer
     data_dir: str
 
@@ -89,7 +92,7 @@ class Agent:
             post=self.post,
             facts=lambda: self._loop.observed.facts,
             watch_exit=self._exits.watch,
-            publication=plan.publication,
+            publication=lambda touch: plan.publication(touch, self._network.rest),
             read_local=plan.reconfigurer.read,
             save_dynamic=lambda: plan.reconfigurer.save(plan.data_dir),
             leave=self._leave,
@@ -103,6 +106,8 @@ class Agent:
             clock=Clocks(),
         )
         self._rest = RestServer(plan.rest, ports)
+        self._network = Network(plan.rest, self._rest.reconfigure, plan.use_client)
+        self._reloads: Lane | None = None  # of the network's settings; begun by the first
         self._seen_cluster: Cluster | None = None
         self._is_reload_due = False
         self._is_save_due = True
@@ -128,6 +133,8 @@ class Agent:
         try:
             self._take_turns(dispatcher)
         finally:
+            if self._reloads is not None:
+                self._reloads.close(1.0)
             self._rest.stop(1.0)
             watch.close(1.0)
             dispatcher.close(CLOSE_S)
@@ -190,6 +197,7 @@ class Agent:
                 self._is_reload_due = True
                 if payload.local is not None:
                     reconfigurer.take_local(payload.local)
+                    self._reload_network()
         if view.cluster is not None and view.cluster is not self._seen_cluster:
             self._seen_cluster, self._is_save_due = view.cluster, True
             self._is_reload_due = reconfigurer.take_view(view.cluster) or self._is_reload_due
@@ -202,6 +210,18 @@ class Agent:
             self._is_save_due = False
             orders.append(order.SaveDynamic())
         return orders
+
+    def _reload_network(self) -> None:
+        """Let REST and the client towards peers follow, on a thread that may block; the member key comes after them."""
+        configuration = self._plan.reconfigurer.configuration
+        if self._reloads is None:
+            self._reloads = Lane("reload")
+
+        def follow() -> None:
+            self._network.follow(configuration)
+            self.post(AddressesChanged())
+
+        self._reloads.do(follow)
 
     def _first_snapshot(self) -> Snapshot:
         now = clock.now()

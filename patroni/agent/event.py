@@ -165,6 +165,11 @@ class LocalRead:
     local: Local | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressesChanged:
+    """What is published of this node's addresses may have changed: the member key is written anew."""
+
+
 Payload = (
     ClusterSeen
     | StoreSilent
@@ -185,6 +190,7 @@ Payload = (
     | Signalled
     | ReloadWanted
     | LocalRead
+    | AddressesChanged
 )
 
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import cast
 
 from patroni.agent import order
-from patroni.agent.event import Event, MemberTouched
+from patroni.agent.event import AddressesChanged, Event, MemberTouched
 from patroni.agent.journal import Journal
 from patroni.agent.lease_keeper import LeaseKeeper
 from patroni.agent.look import Looks
@@ -89,6 +89,8 @@ class Loop:
         for happened in events:
             if isinstance(happened.payload, MemberTouched):
                 self._publisher.answered(happened.payload.is_ok, now)
+            elif isinstance(happened.payload, AddressesChanged):
+                self._publisher.forget()
             else:
                 self.observed.take(happened, now)
         self.observed.guard = self._keeper.guard()

@@ -166,7 +166,8 @@ def _serve(begun: _Begun, configuration: Configuration) -> int:
         peers=begun.peers,
         shared=shared,
         rest=rest,
-        publication=lambda touch: publication(touch, reconfigurer.configuration),
+        publication=lambda touch, served: publication(touch, reconfigurer.configuration, served),
+        use_client=begun.peers.configure,
         reconfigurer=reconfigurer,
         data_dir=_data_dir(configuration),
     )

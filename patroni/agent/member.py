@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from patroni.agent.configure import postgres_config, rest_config
+from patroni.agent.configure import postgres_config
 from patroni.agent.order import TouchMember
 from patroni.config.settings import Configuration
 from patroni.dcs.member import Publication
@@ -14,14 +14,14 @@ from patroni.version import COMPATIBILITY
 SAYS_POSITION = (PostgresState.RUNNING, PostgresState.RESTARTING, PostgresState.STARTING)
 
 
-def publication(touch: TouchMember, configuration: Configuration) -> Publication:
-    """Build what stands under the member key."""
+def publication(touch: TouchMember, configuration: Configuration, rest: RestConfig) -> Publication:
+    """Build what stands under the member key; rest: what the REST API serves by now."""
     node = touch.node
     has_position = says_position(node)
     in_recovery = has_position and node.is_in_recovery is True
     return Publication(
         conn_url=conn_url(configuration),
-        api_url=api_url(rest_config(configuration)),
+        api_url=api_url(rest),
         state=node.state,
         role=node.role,
         version=COMPATIBILITY,

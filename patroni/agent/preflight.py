@@ -29,14 +29,19 @@ def faults(config: PostgresConfig) -> list[str]:
 
 def faults_of_rest(rest: RestConfig, client: ClientConfig) -> list[str]:
     """Return what keeps the REST API from being served, and peers from being asked."""
+    found = faults_of_certificates(rest, client)
+    fault = fault_of_listening(rest.host, rest.port)
+    return found if fault is None else [*found, f"restapi.listen: {rest.host or '*'}:{rest.port}: {fault}"]
+
+
+def faults_of_certificates(rest: RestConfig, client: ClientConfig) -> list[str]:
+    """Return which files of both can't be read."""
     tls = rest.tls
     files = [("ctl.certfile", client.certfile), ("ctl.keyfile", client.keyfile), ("ctl.cacert", client.cacert)]
     if tls is not None:
         files += [("restapi.certfile", tls.certfile), ("restapi.keyfile", tls.keyfile), ("restapi.cafile", tls.cafile)]
     keys = {path: key for key, path in files if path is not None}  # the client falls back on the server's
-    found = [fault for path, key in keys.items() for fault in _of_readable(f"{key}: {path}", path)]
-    fault = fault_of_listening(rest.host, rest.port)
-    return found if fault is None else [*found, f"restapi.listen: {rest.host or '*'}:{rest.port}: {fault}"]
+    return [fault for path, key in keys.items() for fault in _of_readable(f"{key}: {path}", path)]
 
 
 def _of_readable(key: str, path: str) -> Iterator[str]:

@@ -33,6 +33,7 @@ class Publisher:
     def __init__(self) -> None:
         self._written: _Written | None = None
         self._under_way: _Written | None = None
+        self._is_outdated = False  # whether the write under way began before the last `forget`
         self._asked: Instant | None = None
         self._written_at: Instant | None = None  # when that was answered
         self._loop_wait_s = 10.0
@@ -57,10 +58,16 @@ class Publisher:
         under_way, self._under_way = self._under_way, None
         if under_way is None:
             return
-        if is_ok:
+        if self._is_outdated:  # what was just written may lack what it was forgotten for
+            self._is_outdated = False
+        elif is_ok:
             self._written, self._written_at, self._failed = under_way, now, None
         else:
             self._failed = (now, under_way.session)
+
+    def forget(self) -> None:
+        """Write the key again, whatever stands there: it holds what no view shows."""
+        self._written, self._is_outdated = None, self._under_way is not None
 
     def due_at_s(self, now: Instant) -> float:
         """Return when to look again, on CLOCK_BOOTTIME."""

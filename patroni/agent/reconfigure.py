@@ -25,7 +25,6 @@ from patroni.decision.settings import Settings
 from patroni.postgres.driver import Driver
 
 logger = logging.getLogger(__name__)
-NOT_LIVE = ("restapi.", "ctl.")  # live in the contract; here the agent must be restarted for now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +87,7 @@ class Reconfigurer:
                 logger.warning("%s", line)
         found = changes(self.configuration, wanted)
         for change in found:
-            logger.info("%s%s", change, "; the agent must be restarted" if change.path.startswith(NOT_LIVE) else "")
+            logger.info("%s", change)
         if wanted.log != self.configuration.log:
             self._users.logs.apply(wanted.log)
         self.configuration = wanted

@@ -32,12 +32,20 @@ class PeerClient:
     def __init__(self, config: ClientConfig, own_version: str, clock: Clock) -> None:
         """Read the certificates; OSError (ssl.SSLError is one) says what is wrong with them."""
         self._clock = clock
+        self._own_version = own_version
+        self._pools = self._made(config)
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the contract's choice, see `_tls_context`
+
+    def configure(self, config: ClientConfig) -> None:
+        """Use other credentials and certificates, read anew, from the next call on; OSError: nothing has changed."""
+        self._pools = self._made(config)
+
+    def _made(self, config: ClientConfig) -> urllib3.PoolManager:
         # Not `Patroni/`: that would mark us as a stock agent, whose connections we close (safety_rules.md §10).
-        headers = {"User-Agent": f"patroni-agent/{own_version}", "Connection": "close"}
+        headers = {"User-Agent": f"patroni-agent/{self._own_version}", "Connection": "close"}
         if config.credentials is not None:
             headers["Authorization"] = basic_authorization(config.credentials)
-        self._pools = urllib3.PoolManager(num_pools=4, headers=headers, ssl_context=_tls_context(config), assert_hostname=False)
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the contract's choice, see `_tls_context`
+        return urllib3.PoolManager(num_pools=4, headers=headers, ssl_context=_tls_context(config), assert_hostname=False)
 
     def ask_peer(self, api_url: str, timeout_s: float = 2.0) -> Answer | Silent:
         """Ask a member for its status at the URL of its member key; whatever is no usable answer is silence."""

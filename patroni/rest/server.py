@@ -12,8 +12,10 @@ import socket
 import ssl
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from patroni.rest.access import Access, load_access, resolve_host
 from patroni.rest.config import RestConfig, TlsConfig, VerifyClient
 from patroni.rest.connection import Connection
 from patroni.rest.service import Limits, Ports, Service
@@ -29,6 +31,16 @@ _SOCKET_OPTIONS = (  # inherited by accepted sockets (contract/rest_api.md §2.1
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 )
 _DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Change:
+    """Other settings, with what had to be read and taken for them."""
+
+    config: RestConfig
+    tls: ssl.SSLContext | None
+    access: Access
+    socket: socket.socket
 
 
 class RestServer:
@@ -62,6 +74,20 @@ class RestServer:
         self._thread.start()
         asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(self._limits.request_s)
 
+    def reconfigure(self, config: RestConfig) -> None:
+        """Use other settings from now on; OSError: they cannot be used, and nothing has changed.
+
+        Resolves names and reads files, so only on a thread that may block. A new address is ours before the former one is
+        given up; on the same one no connection is refused meanwhile. Certificates are read anew, whatever changed.
+        """
+        assert self._socket is not None
+        tls = tls_context(config.tls) if config.tls else None
+        access = load_access(config, resolve_host)
+        is_moved = (config.host, config.port) != (self._config.host, self._config.port)
+        listening = _listening_socket(config, self._backlog) if is_moved else self._socket.dup()
+        change = _Change(config=config, tls=tls, access=access, socket=listening)
+        asyncio.run_coroutine_threadsafe(self._follow(change), self._loop).result(self._limits.request_s)
+
     def stop(self, within_s: float) -> None:
         """Serve no new request, wait for running ones at most `within_s`, then close everything."""
         if self._thread.is_alive():
@@ -75,6 +101,17 @@ class RestServer:
             self._loop.close()
 
     # --- on the loop
+
+    async def _follow(self, change: _Change) -> None:
+        """Serve by the new settings; connections of other ones are closed as soon as nothing is under way on them."""
+        former, is_equal = self._server, change.config == self._config
+        self._config, self._tls, self._socket = change.config, change.tls, change.socket
+        self._service.configure(change.config, change.access)
+        await self._open()
+        if former is not None:
+            former.close()
+        for connection in [each for each in self._connections if not is_equal and (each.is_idle or each.is_busy)]:
+            connection.finish()
 
     async def _open(self) -> None:
         assert self._socket is not None

@@ -95,6 +95,11 @@ class Service:
         self._banner = Banner(common=b"")
         self._banner_s = float("-inf")
 
+    def configure(self, config: RestConfig, access: Access) -> None:
+        """Answer by other settings from the next request on."""
+        self._access, self._extra, self._tokens = access, _extra_headers(config), config.server_tokens
+        self._banner_s = float("-inf")
+
     def banner(self, now_s: float) -> Banner:
         """Return the header lines of this second."""
         if now_s - self._banner_s >= 1.0:

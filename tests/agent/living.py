@@ -24,6 +24,7 @@ from patroni.decision.cluster import Cluster, FailoverRequest, PostgresState, Ro
 from patroni.decision.settings import Settings
 from patroni.decision.view import Answer, Silent
 from patroni.postgres.driver import Driver
+from patroni.rest.config import ClientConfig
 from patroni.rest.snapshot import Authority
 from tests.agent.fake_postgres import FakePostgres
 from tests.agent.rig import PREFIX
@@ -108,6 +109,7 @@ class Living:
         self.store = GatedStore(self.server, self.link, self.worker_gate)
         self.coordinator = Coordinator(prefix=PREFIX, name="a")
         self.status: int | None = None
+        self.clients: list[ClientConfig] = []
         GatedShared.gate = self.loop_gate
         shared = GatedShared(settings=self.configuration.settings, dynamic_configuration=self.configuration.dynamic.values)
         driver = Driver(postgres_config(self.configuration), time.monotonic)
@@ -124,7 +126,8 @@ class Living:
                 peers=self,
                 shared=shared,
                 rest=rest_config(self.configuration),
-                publication=lambda touch: publication(touch, self.reconfigurer.configuration),
+                publication=lambda touch, served: publication(touch, self.reconfigurer.configuration, served),
+                use_client=self.clients.append,
                 reconfigurer=self.reconfigurer,
                 data_dir=data_dir,
             )

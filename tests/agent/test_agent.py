@@ -67,7 +67,8 @@ def an_agent(rig: Rig, is_asked: Callable[[], None] = lambda: None) -> Agent:
             peers=rig,
             shared=rig.shared,
             rest=RestConfig(host="127.0.0.1", port=0),
-            publication=lambda touch: None,
+            publication=lambda touch, served: None,
+            use_client=lambda client: None,
             reconfigurer=cast(Reconfigurer, Unusable(is_asked)),
             data_dir="/nowhere",
         )

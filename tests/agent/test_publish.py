@@ -130,6 +130,18 @@ def test_what_a_job_leaves_out_is_written_at_its_end() -> None:
     assert bench.touch(later_s=0.1) is not None
 
 
+def test_what_is_forgotten_is_written_again_after_the_write_under_way() -> None:
+    bench = Bench()
+    bench.write()
+    bench.publisher.forget()
+    assert bench.touch() is not None
+    bench.publisher.forget()
+    assert bench.touch() is None
+    bench.answer()
+    bench.write()
+    assert bench.touch() is None
+
+
 def test_positions_are_written_once_a_loop_wait() -> None:
     bench = Bench()
     bench.write()

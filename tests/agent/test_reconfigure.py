@@ -163,10 +163,11 @@ def test_a_file_that_is_gone_leaves_all_as_it_was(bench: Bench) -> None:
 
 def test_what_a_running_agent_cannot_change_says_so(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    bench.write("{restapi: {listen: '127.0.0.1:8009'}}")
+    bench.write("{restapi: {request_queue_size: 9}}")
     bench.reread()
     assert any(
-        "restapi.listen" in said and "the agent must be restarted" in said for said in (r.getMessage() for r in caplog.records)
+        "restapi.request_queue_size" in said and "the agent must be restarted" in said
+        for said in (r.getMessage() for r in caplog.records)
     )
 
 
