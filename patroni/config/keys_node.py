@@ -309,7 +309,7 @@ WATCHDOG = (
         default="automatic",
         layers="L",
         apply=LIVE,
-        help="`off`, `automatic`, `required`.",
+        help="`off`; `automatic`: if there is one; `required`: a node without one does not lead.",
     ),
     Key(
         path="watchdog.device",
@@ -335,7 +335,7 @@ WATCHDOG = (
         default="default",
         layers="L",
         apply=LIVE,
-        help="Other drivers disable it.",
+        help="`testing` writes each act as a line to the file or FIFO `device`; unknown ones disable the watchdog.",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Records of the sections that have no room of their own to define them: the log, the store, the client of the REST API."""
+"""Records of the sections that no other room defines: the log, the store, the client of the REST API, the watchdog."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from patroni.config.keys_store import ORDER, STORE
 from patroni.config.reader import Notes, Values, level, read_values, section
 from patroni.config.value import Unreadable, parse_address, parse_list
 
+WATCHDOG_DRIVERS = ("default", "testing")
 AVAILABLE = ("etcd3", "local")  # the stores that have a backend
 DEFAULT_FORMAT = "%(asctime)s %(levelname)s: %(message)s"
 
@@ -55,6 +56,16 @@ class ClientSection:
     certfile: str | None = None
     keyfile: str | None = None
     keyfile_password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchdogSection:
+    """Section `watchdog` (contract/configuration.md §3.8)."""
+
+    mode: str = "automatic"  # or `off`, `required`
+    device: str = "/dev/watchdog"
+    safety_margin_s: int | None = 5  # how long before the end of ttl it fires; None: it fires at half of ttl
+    driver: str = "default"  # an unknown one is kept: it cannot be opened, so that `required` still means required
 
 
 def log_section(values: Values, notes: Notes) -> LogSection:
@@ -135,6 +146,36 @@ def credentials(values: Values, name: str, notes: Notes) -> tuple[str | None, st
         fault = f"{name}.authentication.{missing}: is missing"
         notes.faults.extend([] if fault in notes.faults else [fault])
     return found["username"], found["password"]
+
+
+_WATCHDOG_MODES = {
+    **dict.fromkeys(("off", "disable", "disabled", "false"), "off"),
+    **dict.fromkeys(("auto", "automatic"), "automatic"),
+    **dict.fromkeys(("require", "required"), "required"),
+}
+
+
+def watchdog_mode(value: object) -> str | None:
+    """Read `watchdog.mode` in any case; None: it is none. YAML's `off` is false."""
+    return _WATCHDOG_MODES.get(str(value).lower())
+
+
+def watchdog_section(values: Values, notes: Notes) -> WatchdogSection:
+    """Build the watchdog's settings; an unknown mode is a warning, and off."""
+    written = values.get("watchdog.mode", object)
+    mode = watchdog_mode(written)
+    if mode is None:
+        notes.warnings.append(f"watchdog.mode: {written!r} is none of off, automatic, required; the watchdog is off")
+    driver = values.get("watchdog.driver", str)
+    if driver not in WATCHDOG_DRIVERS:
+        notes.warnings.append(f"watchdog.driver: {driver!r} is none of {', '.join(WATCHDOG_DRIVERS)}; there is no watchdog")
+    margin_s = values.get("watchdog.safety_margin", int)
+    return WatchdogSection(
+        mode=mode or "off",
+        device=values.get("watchdog.device", str),
+        safety_margin_s=margin_s if margin_s >= 0 else None,
+        driver=driver,
+    )
 
 
 def store_kind(tree: Mapping[str, object], available: Sequence[str]) -> str | None:

@@ -23,10 +23,12 @@ from patroni.config.sections import (
     ClientSection,
     LogSection,
     StoreSection,
+    WatchdogSection,
     client_section,
     log_section,
     store_kind,
     store_section,
+    watchdog_section,
 )
 from patroni.config.tags import read_tags
 from patroni.config.tree import differences
@@ -52,6 +54,7 @@ class Configuration:
     log: LogSection
     store: StoreSection
     client: ClientSection
+    watchdog: WatchdogSection
     values: Values  # every key of the node's and Postgres' tables, parsed, by path
     switches: Values  # every dynamic key, parsed, by path
     effective: Mapping[str, object] = field(repr=False)  # the merged tree, unknown keys included
@@ -140,7 +143,7 @@ def _build(layers: _Layers, notes: Notes) -> Configuration:
     values = read_values(tree, NODE + POSTGRESQL, notes)
     switches = read_switches(layers.seen)
     store = store_section(local, layers.available, notes)
-    log, client = log_section(values, notes), client_section(values, notes)
+    log, client, watchdog = log_section(values, notes), client_section(values, notes), watchdog_section(values, notes)
     tags = read_tags(section(local, "tags"), values, notes)
     _check(local, values, notes)
     notes.warnings.extend([STANDBY_CLUSTER_IGNORED] if is_standby_cluster(switches) else [])
@@ -157,6 +160,7 @@ def _build(layers: _Layers, notes: Notes) -> Configuration:
         log=log,
         store=store,
         client=client,
+        watchdog=watchdog,
         values=values,
         switches=switches,
         effective=tree,

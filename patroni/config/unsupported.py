@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from patroni.config.reader import Values, section
+from patroni.config.sections import watchdog_mode
 from patroni.config.value import parse_boolean
 
 STANDBY_CLUSTER = "standby_cluster: not supported yet; the leader would be promoted, and leave the cluster that it follows"
@@ -22,7 +23,7 @@ def unsupported(effective: Mapping[str, object], values: Values, switches: Value
         yield "synchronous_mode: not supported yet; replication is what `parameters` say, and a failover may lose commits"
     if switches.get("failsafe_mode", bool):
         yield "failsafe_mode: not supported yet; without the store a primary ends with its lease"
-    if str(values.get("watchdog.mode", object)).lower() == "required":
+    if watchdog_mode(values.get("watchdog.mode", object)) == "required":
         yield "watchdog.mode: not supported yet; this node leads without a watchdog"
     postgresql, bootstrap = section(effective, "postgresql"), section(effective, "bootstrap")
     if bootstrap.get("method") not in (None, "initdb"):

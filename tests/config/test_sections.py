@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from patroni.config.sections import DEFAULT_FORMAT, ClientSection, LogSection
+from patroni.config.sections import DEFAULT_FORMAT, ClientSection, LogSection, WatchdogSection
 from patroni.config.settings import build
 from patroni.decision.cluster import Tags
 from tests.config.builders import a_local, built
@@ -108,6 +108,42 @@ def test_the_section_of_the_store() -> None:
 )
 def test_client(text: str, then: ClientSection) -> None:
     assert built(text).client == then
+
+
+@pytest.mark.parametrize(
+    ("text", "then"),
+    [
+        pytest.param("{}", WatchdogSection(), id="defaults"),
+        pytest.param("0", WatchdogSection(), id="an empty section"),
+        pytest.param("{mode: null}", WatchdogSection(), id="mode absent"),
+        pytest.param("{mode: off}", WatchdogSection(mode="off"), id="off, which YAML reads as false"),
+        pytest.param("{mode: 'False'}", WatchdogSection(mode="off"), id="false as text"),
+        pytest.param("{mode: Disabled}", WatchdogSection(mode="off"), id="disabled"),
+        pytest.param("{mode: AUTO}", WatchdogSection(), id="auto"),
+        pytest.param("{mode: require}", WatchdogSection(mode="required"), id="require"),
+        pytest.param("{mode: Required}", WatchdogSection(mode="required"), id="required"),
+        pytest.param("{mode: yes}", WatchdogSection(mode="off"), id="yes is no mode"),
+        pytest.param("{safety_margin: -1}", WatchdogSection(safety_margin_s=None), id="half of ttl"),
+        pytest.param("{safety_margin: -2}", WatchdogSection(safety_margin_s=None), id="below -1 likewise"),
+        pytest.param("{safety_margin: 0}", WatchdogSection(safety_margin_s=0), id="no margin"),
+        pytest.param("{device: /dev/watchdog1}", WatchdogSection(device="/dev/watchdog1"), id="device"),
+        pytest.param("{device: /p, driver: testing}", WatchdogSection(device="/p", driver="testing"), id="driver"),
+        pytest.param("{mode: required, driver: x}", WatchdogSection(mode="required", driver="x"), id="unknown driver"),
+    ],
+)
+def test_watchdog(text: str, then: WatchdogSection) -> None:
+    assert built(f"watchdog: {text}").watchdog == then
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("{mode: on}", "watchdog.mode: True is none of off, automatic, required; the watchdog is off"),
+        ("{driver: Testing}", "watchdog.driver: 'Testing' is none of default, testing; there is no watchdog"),
+    ],
+)
+def test_a_watchdog_that_cannot_be_used_is_warned_of(text: str, warning: str) -> None:
+    assert built(f"watchdog: {text}").warnings == (warning,)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from tests.config.builders import built
         ("bootstrap: {dcs: {standby_cluster: {host: h}}}", "standby_cluster"),
         ("bootstrap: {method: restore, restore: {command: x}}", "bootstrap.method"),
         ("watchdog: {mode: required}", "watchdog.mode"),
+        ("watchdog: {mode: Require}", "watchdog.mode"),
         ("postgresql: {callbacks: {on_start: /x}}", "postgresql.callbacks"),
         ("postgresql: {pre_promote: /x}", "postgresql.pre_promote"),
         ("postgresql: {before_stop: /x}", "postgresql.before_stop"),
