@@ -195,7 +195,8 @@ def _is_restreaming(observed: Observed, now: Instant) -> bool:
     is_lately = any(elapsed_s(at, now) < RESTREAM_WITHIN_S for at in ended)
     if seen is None or not seen.is_in_recovery or not is_lately:
         return False
-    return seen.replication_state != "streaming" or _is_on_older_timeline(observed)
+    is_unknown = observed.local_timeline is None  # a receiver says none before it has got any WAL
+    return seen.replication_state != "streaming" or is_unknown or _is_on_older_timeline(observed)
 
 
 def _is_on_older_timeline(observed: Observed) -> bool:

@@ -149,6 +149,14 @@ def test_a_standby_after_a_long_clone_is_looked_at_until_it_streams() -> None:
     assert work.run(30.0)["QueryPostgres"] <= 4
 
 
+def test_a_standby_whose_stream_is_silent_is_asked_for_its_timeline_at_once() -> None:
+    clone = CloneFrom(member="b", conn_url="postgres://b/", is_leader=True, upstream=None)
+    work = Clockwork(files_seen(has_recovery_signal=True), seen(10, "b"), JobBegan(action=clone))
+    take(work.observed, 0.0, JobEnded(action=clone, is_ok=True), files_seen(has_recovery_signal=True))
+    take(work.observed, 0.0, standby_seen(timeline=None))
+    assert query_of(work, 0.2).asks_timeline
+
+
 def test_a_standby_that_streams_is_looked_at_until_it_is_known_on_the_leader_s_timeline() -> None:
     leader = ClusterSeen(cluster=a_cluster("b", a_member("b", timeline=Timeline(2))), began=at(0.0), is_linearizable=False)
     work = Clockwork(files_seen(has_recovery_signal=True), standby_seen(timeline=Timeline(1)), leader)
