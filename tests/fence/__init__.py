@@ -1,0 +1,1 @@
+"""The fence: the guard, its page and sweeps, the Linux watchdog."""
