@@ -16,6 +16,7 @@ from patroni.agent import request as own
 from patroni.agent.action_text import text_of
 from patroni.agent.event import Payload
 from patroni.agent.execute import Context, effects
+from patroni.agent.file_worker import FileWorker
 from patroni.agent.job import kind_of, work
 from patroni.agent.lane import Lane
 from patroni.agent.lease_keeper import LeaseKeeper
@@ -38,6 +39,7 @@ from patroni.postgres import request as pg
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 FILES_S = 10.0
+CHAIN_FILES_S = 3.0  # a chain waits so long for the file worker: what gives up power may queue behind it
 QUERY_S = 2.5
 HISTORY_S = 5.0
 DROP_S = 5.0
@@ -90,7 +92,7 @@ class Dispatcher:
         self._checkpoint = Lane("checkpoint")
         self._is_checkpoint_due = False
         self._slot = JobSlot(self._run_job)
-        self._files = Lane("files")
+        self._files = FileWorker()
         self._workers = Lane("worker", 4)
 
     def dispatch(self, wanted: Order) -> None:
@@ -130,7 +132,8 @@ class Dispatcher:
             can_write_under=parts.store.can_write_under,
             is_primary=wanted.is_primary,
         )
-        runner = ChainRunner(parts, wanted, Aside(take_slot=self._take_slot, checkpoint=self._begin_checkpoint))
+        aside = Aside(take_slot=self._take_slot, checkpoint=self._begin_checkpoint, files=self._files)
+        runner = ChainRunner(parts, wanted, aside)
         ended = event.ChainEnded(number=wanted.number)
         for step, action in enumerate(wanted.actions):
             if step > 0:  # a chain that begins is known to be at its first step
@@ -230,15 +233,16 @@ class Dispatcher:
                 raise AssertionError(wanted)
 
     def _look_at_files(self) -> None:
+        """Look at the data directory. Whatever comes of it is told: the loop asks again only after an answer."""
+        files = None
         try:
             files = self._parts.driver.perform(pg.ReadFiles(), FILES_S)
+            if files.process is Process.ALIVE and files.postmaster_pid is not None:
+                self._parts.watch_exit(files.postmaster_pid)
         except FAILURES as failure:
             logger.warning("the data directory does not answer: %s", failure)
-            self._parts.post(event.FilesSeen(files=None))
-            return
-        if files.process is Process.ALIVE and files.postmaster_pid is not None:
-            self._parts.watch_exit(files.postmaster_pid)
-        self._parts.post(event.FilesSeen(files=files))
+        finally:
+            self._parts.post(event.FilesSeen(files=files))
 
     def _reload(self, wanted: order.ReloadPostgres) -> None:
         written = pg.WriteConfiguration(is_standby=wanted.is_standby, upstream=wanted.upstream, is_running=True)
@@ -249,18 +253,18 @@ class Dispatcher:
             logger.error("Postgres was not reloaded: %s", failure)
 
     def _query(self, wanted: order.QueryPostgres) -> None:
-        driver = self._parts.driver
+        driver, began = self._parts.driver, clock.now()
         try:
             monitoring = driver.perform(pg.ReadMonitoring(), QUERY_S)
         except FAILURES as failure:
             logger.debug("the monitoring query got no answer: %s", failure)
-            self._parts.post(event.MonitoringSeen(monitoring=None, detail=str(failure)))
+            self._parts.post(event.MonitoringSeen(monitoring=None, began=began, detail=str(failure)))
             return
         timeline = self._aside(pg.ReadLocalTimeline()) if wanted.asks_timeline else None
         history = self._aside(pg.ReadLocalHistory(wanted.history_of)) if wanted.history_of is not None else None
         if monitoring.walreceiver_pid is not None:
             self._parts.watch_exit(monitoring.walreceiver_pid)
-        self._parts.post(event.MonitoringSeen(monitoring=monitoring, timeline=timeline, local_history=history))
+        self._parts.post(event.MonitoringSeen(monitoring=monitoring, began=began, timeline=timeline, local_history=history))
 
     def _aside(self, request: Request[T]) -> T | None:
         """Ask for something beside the monitoring query; None: it did not say."""
@@ -339,6 +343,7 @@ class Aside:
 
     take_slot: Callable[[JobAction], None]
     checkpoint: Callable[[pg.RunCheckpoint], None]
+    files: FileWorker
 
 
 class ChainRunner:
@@ -391,10 +396,17 @@ class ChainRunner:
             case own.Note(phase, state, role):
                 parts.post(event.Noted(phase=phase, state=state, role=role))
                 return None
+            case pg.ReadFiles() | pg.WriteConfiguration() | pg.Reload():
+                asked: Request[Any] = request
+                return self._aside.files.ask(lambda: self._perform_files(asked), CHAIN_FILES_S)
             case _ if type(request).__module__ == pg.__name__:
                 return parts.driver.perform(request, limit_s(request))
             case _:
                 return self._store.perform(request)
+
+    def _perform_files(self, request: Request[Any]) -> object:
+        answer: object = self._parts.driver.perform(request, CHAIN_FILES_S)
+        return answer
 
 
 def _failed(wanted: order.StartChain, action: Action, failure: Exception) -> event.ChainEnded:

@@ -62,6 +62,7 @@ class MonitoringSeen:
     """The monitoring query answered; None: it did not."""
 
     monitoring: Monitoring | None
+    began: Instant | None = None  # before the query was sent; None: when the event was
     timeline: Timeline | None = None  # of IDENTIFY_SYSTEM, where it was asked for
     local_history: tuple[HistoryRow, ...] | None = None  # where it was asked for
     detail: str = ""

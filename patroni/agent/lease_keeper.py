@@ -111,6 +111,7 @@ class _Keeping:
     is_refused: bool = False
     is_gone: bool = False
     is_lapsed: bool = False  # the lease ran out, and the lock may stand for as long as its session is renewed
+    lapsed_at: Instant | None = None  # since when; None: it never has
     silent_since: Instant | None = None
     due: Instant | None = None  # None: at once
     failures: int = 0
@@ -169,6 +170,8 @@ class LeaseKeeper:
             look_s = _timer_s(end_in_s)
             if due_in_s > 0:
                 order = Order(wait_s=min(due_in_s, look_s))
+            elif state.is_lapsed and state.lapsed_at is not None and elapsed_s(state.lapsed_at, now) > state.session_ttl_s:
+                order = Order(wait_s=look_s)  # nobody has released it, say on a dead disk: session and lock run out
             elif (state.proof is not None or state.is_lapsed) and (state.is_withheld or not state.has_turned):
                 wants_turn = not state.is_withheld and state.turn_asked is None
                 if wants_turn:
@@ -308,7 +311,7 @@ class LeaseKeeper:
             if self._state.proof is None or not (is_other_store or self._is_taken(cluster, self._state.proof)):
                 return
             state = replace(self._state, proof=None, is_refused=True, epoch=self._state.epoch + 1)
-            self._replace(replace(state, is_lapsed=hangs_on_ours, has_turned=False, turn_asked=None))
+            self._replace(replace(state, is_lapsed=hangs_on_ours, lapsed_at=now, has_turned=False, turn_asked=None))
             self._fence.end()  # before the keeper's thread, which was just woken, looks at it
         self._fence.step(now)
         self._tell("another store answers" if is_other_store else "another node holds the lock")
@@ -431,7 +434,8 @@ class LeaseKeeper:
             if proof is None or fence_left_s(proof, now) > 0:
                 return
             is_lapsed = not self._state.is_gone  # what vanished hangs on no session
-            state = replace(self._state, proof=None, is_gone=False, is_lapsed=is_lapsed, has_turned=False, turn_asked=None)
+            state = replace(self._state, proof=None, is_gone=False, is_lapsed=is_lapsed, lapsed_at=now)
+            state = replace(state, has_turned=False, turn_asked=None)
             self._replace(replace(state, epoch=state.epoch + 1))
         self._tell("the lease is over")
 

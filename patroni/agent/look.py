@@ -1,5 +1,7 @@
 """Looks: when to observe what. Every look has one request under way at most and a time after which it counts as lost.
 
+A look at the data directory is never lost: its worker tells whatever comes of it, and on a dead disk one that hangs is enough.
+
 Idle, a node looks once a loop_wait; it looks more often while something is expected (a start, a promotion, a stop, a free
 leader key), because nothing else would tell. Costs at rest: issue's figures in `script/bench`.
 """
@@ -61,7 +63,7 @@ class Looks:
         """Return the looks that are due in this share of their period, or now; those under way are not."""
         orders: list[Order] = []
         files_s, query_s = _files_period_s(observed, settings), _query_period_s(observed, settings, now)
-        if self._files.is_free(now) and _due_in_s(observed.files_at, files_s, now) <= early * files_s:
+        if not self._files.is_under_way and _due_in_s(observed.files_at, files_s, now) <= early * files_s:
             self._files.ask(now)
             orders.append(order.LookAtFiles())
         is_query_due = _may_query(observed) and _due_in_s(observed.monitoring_at, query_s, now) <= early * query_s

@@ -72,6 +72,7 @@ class Observed:
     monitoring_at: Instant | None = None  # of the last query, answered or not; None: query at once
     monitoring_answered_at: Instant | None = None  # of the last query's end, whatever came of it
     monitoring_good_at: Instant | None = None
+    changed_at: Instant | None = None  # when a job, an effect or an end last changed what Postgres is
     local_timeline: Timeline | None = None
     local_history: tuple[HistoryRow, ...] = ()
     history_timeline: Timeline | None = None  # whose history file was read
@@ -110,13 +111,13 @@ class Observed:
             case event.FilesSeen(files=files):
                 self._take_files(files, now)
             case event.MonitoringSeen() as seen:
-                self._take_monitoring(seen, now)
+                self._take_monitoring(seen, seen.began or happened.sent, now)
             case event.PeerSeen(name=name, peer=peer):
                 self._take_peer(name, peer, happened.sent)
             case event.HistorySeen(history=history):
                 self.leader_history = (happened.sent, history)
             case event.PostmasterExited(pid=pid):
-                self._take_exit(pid)
+                self._take_exit(pid, now)
             case event.Signalled():
                 self.is_stopping = True
             case _:
@@ -235,8 +236,12 @@ class Observed:
         else:
             self._enter(PostgresState.STOPPED, role, now)
 
-    def _take_monitoring(self, seen: event.MonitoringSeen, now: Instant) -> None:
-        self.monitoring_at = self.monitoring_answered_at = now
+    def _take_monitoring(self, seen: event.MonitoringSeen, began: Instant, now: Instant) -> None:
+        """Keep what Postgres said, unless that may be from before a step that changed what it is: then ask again."""
+        self.monitoring_answered_at = now
+        if self.changed_at is not None and elapsed_s(self.changed_at, began) < 0:
+            return
+        self.monitoring_at = now
         self.monitoring = seen.monitoring
         if seen.local_history is not None and seen.monitoring is not None:
             self.local_history, self.history_timeline = seen.local_history, seen.monitoring.timeline
@@ -263,22 +268,21 @@ class Observed:
             self.facts += 1
         self.peers[name] = (sent, peer)
 
-    def _take_exit(self, pid: int) -> None:
+    def _take_exit(self, pid: int, now: Instant) -> None:
         """The postmaster is gone: what lives on is for the file worker to say. The walreceiver: so may be the leader (§9)."""
         if pid == self.walreceiver_pid:
             self.is_walreceiver_gone, self.monitoring_at = True, None
             return
         if self.files is not None and self.files.postmaster_pid == pid:
             self.files = replace(self.files, process=Process.UNKNOWN, postmaster_pid=None)
-        self.files_at = None
+        self._note_change(now)
         self._forget_monitoring()
 
     def _take_note(self, noted: event.Noted, now: Instant) -> None:
         if self.job is not None:
             self.job.phase = noted.phase
         self._enter(noted.state or self.state, noted.role, now)
-        self.files_at = None
-        self.monitoring_at = None
+        self._note_change(now)
 
     def _take_job_end(self, ended: event.JobEnded, now: Instant) -> None:
         if self.job is not None and self.job.action is not ended.action:
@@ -287,8 +291,7 @@ class Observed:
         self.job = None
         outcome = JobOutcome(kind=kind, subject=subject, is_ok=ended.is_ok, detail=ended.detail)
         self.last_job = (now, outcome)
-        self.files_at = None
-        self.monitoring_at = None
+        self._note_change(now)
         if self.files is not None:
             self.files = replace(self.files, process=Process.UNKNOWN, control=None)
         self._forget_monitoring()
@@ -304,6 +307,10 @@ class Observed:
 
     def _forget_monitoring(self) -> None:
         self.monitoring = None
+
+    def _note_change(self, now: Instant) -> None:
+        """Look at files and server again at once; what was asked before says nothing of now."""
+        self.changed_at, self.files_at, self.monitoring_at = now, None, None
 
     def _enter(self, state: PostgresState, role: Role | None, now: Instant) -> None:
         if state is not self.state or self.state_since is None:

@@ -214,7 +214,11 @@ class FinishStop:
 
 @dataclass(frozen=True, slots=True)
 class CancelJob:
-    """Cancel the running job; a postmaster that it started is ended."""
+    """Cancel the running job: its tool is ended, its next step is not begun.
+
+    A postmaster that it has launched lives on: the next view shows it, as a primary without the lock that is demoted or as a
+    server to be stopped, and a guard that was armed for it ends it with the lease.
+    """
 
 
 # --- questions

@@ -362,19 +362,26 @@ def test_a_disk_that_does_not_answer_is_told(rig: Rig) -> None:
     assert rig.await_told(FilesSeen).files is None
 
 
+def when_asked(seen: MonitoringSeen) -> MonitoringSeen:
+    """Return the same without when it was asked, which was said."""
+    assert seen.began is not None and seen.began.boot_s <= clock.now().boot_s
+    return replace(seen, began=None)
+
+
 def test_a_query_with_all_that_is_wanted(rig: Rig) -> None:
     rig.postgres.answers |= {pg.ReadMonitoring: a_standby_says(), pg.ReadLocalTimeline: Timeline(7), pg.ReadLocalHistory: ()}
     rig.dispatcher.dispatch(order.QueryPostgres(asks_timeline=True, history_of=Timeline(7)))
-    assert rig.await_told(MonitoringSeen) == MonitoringSeen(monitoring=a_standby_says(), timeline=Timeline(7), local_history=())
+    said = MonitoringSeen(monitoring=a_standby_says(), timeline=Timeline(7), local_history=())
+    assert when_asked(rig.await_told(MonitoringSeen)) == said
     assert rig.watched == [4712], "the walreceiver"
 
 
 def test_a_query_without_an_answer_and_one_whose_extras_have_none(rig: Rig) -> None:
     rig.dispatcher.dispatch(order.QueryPostgres())
-    assert rig.await_told(MonitoringSeen) == MonitoringSeen(monitoring=None, detail="nobody listens")
+    assert when_asked(rig.await_told(MonitoringSeen)) == MonitoringSeen(monitoring=None, detail="nobody listens")
     rig.postgres.answers |= {pg.ReadMonitoring: a_standby_says(), pg.ReadLocalTimeline: PostgresTimeout("no answer")}
     rig.dispatcher.dispatch(order.QueryPostgres(asks_timeline=True))
-    assert rig.await_told(MonitoringSeen, 2) == MonitoringSeen(monitoring=a_standby_says())
+    assert when_asked(rig.await_told(MonitoringSeen, 2)) == MonitoringSeen(monitoring=a_standby_says())
 
 
 def test_a_read_of_the_store(rig: Rig) -> None:

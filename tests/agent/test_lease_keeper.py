@@ -199,6 +199,21 @@ def test_a_loop_that_turns_after_its_lease_keeps_the_session_for_the_release() -
         assert bench.keeper.step(bench.now()).renewal is None, "each renewal needs a turn"
 
 
+def test_a_lock_that_nobody_can_release_runs_out_with_its_session() -> None:
+    """On a dead disk nobody can say that Postgres is down, however often the loop turns."""
+    bench = lapsed()
+    end_s = bench.now_s + TTL_S
+    while bench.now_s < end_s:
+        bench.keeper.renewed(bench.renewal(), Renewed(sent=bench.now(), session=SESSION))
+        bench.now_s += TTL_S / 5 + 0.01
+    for _ in range(10):
+        bench.keeper.turned(is_against_leading=False)
+        assert bench.keeper.step(bench.now()).renewal is None
+        bench.now_s += 1.0
+    bench.keeper.saw(Cluster(revision=Revision(9)), bench.now())
+    assert bench.keeper.step(bench.now()).renewal is not None
+
+
 @pytest.mark.parametrize("is_released", [True, False], ids=["released", "another one leads"])
 def test_a_session_that_no_lock_hangs_on_needs_no_turn(is_released: bool) -> None:
     bench = lapsed()

@@ -186,7 +186,7 @@ def test_a_starting_job_looks_on() -> None:
 # --- answers that do not come
 
 
-@pytest.mark.parametrize("lost", [order.LookAtFiles, order.QueryPostgres, order.ReadStore, order.AskPeer])
+@pytest.mark.parametrize("lost", [order.QueryPostgres, order.ReadStore, order.AskPeer])
 def test_what_was_lost_is_asked_again_and_holds_up_nothing_else(lost: type[Order]) -> None:
     work = Clockwork(*STANDBY)
     work.silent = {lost}
@@ -194,6 +194,18 @@ def test_what_was_lost_is_asked_again_and_holds_up_nothing_else(lost: type[Order
     assert asked[lost.__name__] >= 3
     others = {"LookAtFiles", "QueryPostgres", "AskPeer"} - {lost.__name__}
     assert all(asked[name] >= 9 for name in others)
+
+
+def test_a_look_at_files_that_hangs_is_not_asked_twice() -> None:
+    """Its worker tells whatever comes of it; on a dead disk another one would only wait behind it."""
+    work = Clockwork(*STANDBY)
+    work.silent = {order.LookAtFiles}
+    asked = work.run(120.0)
+    assert asked["LookAtFiles"] == 1
+    assert asked["QueryPostgres"] >= 9
+    work.silent = set()
+    take(work.observed, work.now_s, files_seen())
+    assert work.run(60.0)["LookAtFiles"] >= 5
 
 
 def test_a_late_answer_counts_and_ends_the_waiting() -> None:

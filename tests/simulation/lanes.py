@@ -25,16 +25,17 @@ from patroni.decision.node import Process
 from patroni.decision.request import Request
 from patroni.decision.view import LeaderHistory
 from patroni.postgres import request as pg
-from patroni.postgres.request import PostgresError
+from patroni.postgres.request import PostgresError, PostgresTimeout
 from tests.simulation import rest_model
 from tests.simulation.agent_model import Agent, StorePerformer, drive
 from tests.simulation.driver import CANCELLABLE
-from tests.simulation.engine import Acts, Place, Task, Wait
+from tests.simulation.engine import Acts, Place, Signal, Task, Wait
 
 QUERY_S = 2.5
 HISTORY_S = 5.0
 DROP_S = 5.0
 FILES_S = 10.0
+CHAIN_FILES_S = 3.0
 
 
 class Lane:
@@ -115,7 +116,7 @@ class Lanes:
             can_write_under=not agent.site.link.server.is_plain,
             is_primary=wanted.is_primary,
         )
-        runner = ChainRunner(agent, wanted, self.take_slot)
+        runner = ChainRunner(agent, wanted, self)
         for step, action in enumerate(wanted.actions):
             agent.post(event.ChainStepped(number=wanted.number, step=step))
             try:
@@ -201,8 +202,34 @@ class Lanes:
             self.watch_exit(files.postmaster_pid)
         agent.post(event.FilesSeen(files=files))
 
+    def ask_files(self, request: Request[Any]) -> Acts[Any]:
+        """Let the file worker carry out a request of a chain, which waits for it; as `agent/file_worker.py` does."""
+        agent, news = self.agent, Signal()
+        came: list[tuple[Any, Exception | None]] = []
+        is_over: list[bool] = []
+
+        def carry_out() -> Acts[None]:
+            if is_over:
+                return
+            try:
+                came.append(((yield from agent.site.driver.perform(request, CHAIN_FILES_S)), None))
+            except FAILURES as failure:
+                came.append((None, failure))
+            news.fire()
+
+        self._files.do(carry_out)
+        if not came:
+            yield Wait(news, agent.site.host.lasts_s(CHAIN_FILES_S))
+        is_over.append(True)
+        if not came:
+            raise PostgresTimeout("the data directory does not answer")
+        answer, failure = came[0]
+        if failure is not None:
+            raise failure
+        return answer
+
     def _query(self, wanted: order.QueryPostgres) -> Acts[None]:
-        agent, driver = self.agent, self.agent.site.driver
+        agent, driver, began = self.agent, self.agent.site.driver, self.agent.now()
         try:
             monitoring = yield from driver.perform(pg.ReadMonitoring(), QUERY_S)
             timeline = (yield from driver.perform(pg.ReadLocalTimeline(), QUERY_S)) if wanted.asks_timeline else None
@@ -210,11 +237,11 @@ class Lanes:
             if wanted.history_of is not None:
                 history = yield from driver.perform(pg.ReadLocalHistory(wanted.history_of), QUERY_S)
         except FAILURES as failure:
-            agent.post(event.MonitoringSeen(monitoring=None, detail=str(failure)))
+            agent.post(event.MonitoringSeen(monitoring=None, began=began, detail=str(failure)))
             return
         if monitoring.walreceiver_pid is not None:
             self.watch_exit(monitoring.walreceiver_pid)
-        agent.post(event.MonitoringSeen(monitoring=monitoring, timeline=timeline, local_history=history))
+        agent.post(event.MonitoringSeen(monitoring=monitoring, began=began, timeline=timeline, local_history=history))
 
     def _read_store(self, wanted: order.ReadStore) -> Acts[None]:
         agent, began = self.agent, self.agent.now()
@@ -261,9 +288,9 @@ class Lanes:
 class ChainRunner:
     """Carries out the requests of one chain, none of them after a newer epoch has begun."""
 
-    def __init__(self, agent: Agent, wanted: order.StartChain, take_slot: Callable[[JobAction], None]) -> None:
+    def __init__(self, agent: Agent, wanted: order.StartChain, lanes: Lanes) -> None:
         self._agent = agent
-        self._take_slot = take_slot
+        self._lanes = lanes
         self._wanted = wanted
         self._epoch = wanted.epoch
         self._store = StorePerformer(agent, "chain", agent.shared.settings.retry_timeout_s)
@@ -312,11 +339,13 @@ class ChainRunner:
             case own.ArmFence(proof):
                 return agent.arm(proof)
             case own.BeginJob(action):
-                self._take_slot(action)
+                self._lanes.take_slot(action)
                 return None
             case own.Note(phase, state, role):
                 agent.post(event.Noted(phase=phase, state=state, role=role))
                 return None
+            case pg.ReadFiles() | pg.WriteConfiguration() | pg.Reload():
+                return (yield from self._lanes.ask_files(request))
             case _ if type(request).__module__ == pg.__name__:
                 return (yield from agent.site.driver.perform(request, limit_s(request)))
             case _:
