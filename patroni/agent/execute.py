@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
-from patroni.agent.loop import JOBS
 from patroni.agent.precondition import checked, require_facts, require_lease, require_lease_to_write, require_shut_down
 from patroni.agent.request import (
     ArmFence,
@@ -26,7 +25,7 @@ from patroni.agent.shared import Shared
 from patroni.dcs.coordinator import Coordinator, Won
 from patroni.dcs.store import LockRef
 from patroni.decision import actions as act
-from patroni.decision.actions import Action
+from patroni.decision.actions import JOBS, Action
 from patroni.decision.cluster import Role
 from patroni.decision.request import Steps, ask
 from patroni.postgres import request as pg

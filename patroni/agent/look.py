@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from patroni.agent import order
-from patroni.agent.observe import ELECTION_FACTS_S, Observed
+from patroni.agent.observe import Observed
 from patroni.agent.order import Order
 from patroni.decision.actions import Demote, StopPostgres
+from patroni.decision.candidate import FACTS_S
 from patroni.decision.cluster import PostgresState, Role
 from patroni.decision.lease import Instant, elapsed_s
 from patroni.decision.node import Process
@@ -92,7 +93,7 @@ class Looks:
         last_known = gone or {}
         for name in names:
             under_way = observed.asked.get(name)
-            if under_way is not None and elapsed_s(under_way, now) <= ELECTION_FACTS_S:
+            if under_way is not None and elapsed_s(under_way, now) <= FACTS_S:
                 continue
             member = observed.cluster.members.get(name) if observed.cluster else None
             api_url = member.api_url if member is not None else last_known.get(name)

@@ -23,7 +23,7 @@ from patroni.agent.observe import Moment, Observed, RunningChain
 from patroni.agent.order import Order
 from patroni.agent.publish import Publisher
 from patroni.decision import actions as act
-from patroni.decision.actions import GIVES_UP_POWER, Action, DemoteKind, JobAction
+from patroni.decision.actions import GIVES_UP_POWER, QUESTIONS, Action, DemoteKind, JobAction
 from patroni.decision.cluster import Role
 from patroni.decision.decide import decide
 from patroni.decision.lease import Instant
@@ -31,19 +31,6 @@ from patroni.decision.node import Process
 from patroni.decision.settings import Settings
 from patroni.decision.view import Chain, Decision, GuardState, Memory, View
 
-JOBS = (
-    act.Bootstrap,
-    act.AbortBootstrap,
-    act.CloneFrom,
-    act.StartAsPrimary,
-    act.StartAsStandby,
-    act.Rewind,
-    act.Reinitialize,
-    act.CrashRecovery,
-    act.Demote,
-    act.StopPostgres,
-)
-QUESTIONS = (act.AskPeers, act.AskHistory, act.ReadCluster, act.ReadFiles)
 AT_ONCE = (act.Demote, act.StopPostgres, act.AbortBootstrap, act.FinishStop, act.CancelJob, act.Exit)
 
 

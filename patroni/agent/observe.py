@@ -13,6 +13,7 @@ from patroni.agent import event
 from patroni.agent.event import Event
 from patroni.agent.job import kind_of
 from patroni.decision.actions import JobAction
+from patroni.decision.candidate import FACTS_S
 from patroni.decision.cluster import Cluster, HistoryRow, Incarnation, PostgresState, Revision, Role, SystemId, Timeline
 from patroni.decision.fact import address_of
 from patroni.decision.lease import Instant, Lease, elapsed_s
@@ -20,8 +21,6 @@ from patroni.decision.node import DataDirectory, Job, JobOutcome, Node, Process,
 from patroni.decision.settings import Settings
 from patroni.decision.view import Answer, Asked, Chain, ChainOutcome, GuardState, LeaderHistory, Memory, Peer, Silent, View
 from patroni.postgres.request import Files, Monitoring
-
-ELECTION_FACTS_S = 3.0  # how old an answer may be in an election (safety_rules.md §6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -374,14 +373,14 @@ class Observed:
         }
         for name, sent in self.asked.items():
             known = peers.get(name)
-            if known is None or known.age_s > ELECTION_FACTS_S:
+            if known is None or known.age_s > FACTS_S:
                 peers[name] = Asked(age_s=elapsed_s(sent, now))
         return peers
 
     def facts_at(self, now: Instant) -> Instant:
         """Return when the oldest of the facts was learned that count in an election now."""
         ages_s = [peer.age_s for peer in self._peers(now).values() if not isinstance(peer, Asked)]
-        oldest_s = max((age_s for age_s in ages_s if age_s <= ELECTION_FACTS_S), default=0.0)
+        oldest_s = max((age_s for age_s in ages_s if age_s <= FACTS_S), default=0.0)
         return Instant(boot_s=now.boot_s - oldest_s, raw_s=now.raw_s - oldest_s)
 
     def _leader_history(self, now: Instant) -> LeaderHistory | None:

@@ -12,13 +12,13 @@ from typing import TypeVar
 from patroni.agent.perform import FAILURES
 from patroni.agent.request import ReadFactsAge, ReadLease, Void
 from patroni.dcs.store import Create, Write
+from patroni.decision.candidate import FACTS_S
 from patroni.decision.lease import Proof
 from patroni.decision.node import ClusterState, Process
 from patroni.decision.request import Steps, ask
 from patroni.postgres import request as pg
 
 T = TypeVar("T")
-FACTS_S = 3.0  # how old what the election was judged on may be
 
 
 def require_facts() -> Steps[None]:

@@ -26,11 +26,12 @@ from urllib3.util import Timeout
 
 from patroni.dcs.etcd_endpoints import Deadline, Endpoint
 from patroni.dcs.store import Clock, DcsUnavailable, Timing
+from patroni.version import COMPATIBILITY
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-USER_AGENT = f"Patroni/4.1.4 Python/{platform.python_version()} {platform.system()}"
+USER_AGENT = f"Patroni/{COMPATIBILITY} Python/{platform.python_version()} {platform.system()}"
 POOL_SIZE = 10  # connections kept for each endpoint (contract/dcs.md §5.5)
 SHORTEST_CONNECT_S = 1.0
 PIECE_BYTES = 65536

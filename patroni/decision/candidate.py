@@ -16,7 +16,7 @@ from patroni.decision.reasons import Reason
 from patroni.decision.rule import act
 from patroni.decision.view import Answer, Asked, Decision, Memory, Peer, View
 
-FACTS_S = 3.0
+FACTS_S = 3.0  # how old what an election is judged on may be (safety_rules.md §6)
 LONGEST_ASKING_S = 5.0  # a race waits so long for answers: twice the limit of a question, and a little
 
 

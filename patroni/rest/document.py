@@ -8,7 +8,8 @@ from patroni.decision.cluster import PostgresState, Role
 from patroni.decision.settings import SynchronousMode
 from patroni.decision.view import GuardState
 from patroni.postgres.request import Monitoring
-from patroni.rest.snapshot import COMPATIBILITY_VERSION, Situation
+from patroni.rest.snapshot import Situation
+from patroni.version import COMPATIBILITY
 
 UNKNOWN_STATE = "unknown"  # in answers only: running, but the query failed
 
@@ -30,7 +31,7 @@ def status_document(situation: Situation) -> dict[str, object]:
         document |= _postgres_fields(situation, monitoring)
     document |= _cluster_fields(situation)
     document |= _node_fields(situation)
-    document["patroni"] = {"version": COMPATIBILITY_VERSION, "scope": snapshot.scope, "name": snapshot.node.name}
+    document["patroni"] = {"version": COMPATIBILITY, "scope": snapshot.scope, "name": snapshot.node.name}
     document["agent"] = _agent_fields(situation)
     return document
 

@@ -9,7 +9,8 @@ from datetime import datetime
 from patroni.decision.cluster import PostgresState
 from patroni.rest.document import pending_restart, status_document
 from patroni.rest.message import Kind, Response
-from patroni.rest.snapshot import COMPATIBILITY_VERSION, Situation
+from patroni.rest.snapshot import Situation
+from patroni.version import COMPATIBILITY
 
 _STATES = {state.value: index for index, state in enumerate(PostgresState)}  # the indexes never change
 _STATE_NAMES = (  # in index order
@@ -58,7 +59,7 @@ def _metrics(situation: Situation) -> Iterator[Metric]:
 
 
 def _server_metrics(document: Mapping[str, object]) -> Iterator[Metric]:
-    version = "".join(part.zfill(2) for part in COMPATIBILITY_VERSION.split("."))
+    version = "".join(part.zfill(2) for part in COMPATIBILITY.split("."))
     yield Metric(name="patroni_version", value=version, help="Version of the interface, two digits for each part.")
     running = document["state"] == PostgresState.RUNNING
     yield _flag("patroni_postgres_running", running, "1 if Postgres runs and answers.")

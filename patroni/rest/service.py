@@ -22,7 +22,8 @@ from patroni.rest.message import Banner, Request, Response, Target, text
 from patroni.rest.operations import Operations, run
 from patroni.rest.probe import Result, SharedProbe
 from patroni.rest.routes import Need
-from patroni.rest.snapshot import COMPATIBILITY_VERSION, Authority, Clock, Situation, Snapshot
+from patroni.rest.snapshot import Authority, Clock, Situation, Snapshot
+from patroni.version import COMPATIBILITY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +188,6 @@ def _server_token(tokens: ServerTokens, own_version: str) -> str:
         case ServerTokens.PRODUCT_ONLY:
             return "Patroni"
         case ServerTokens.MINIMAL:
-            return f"Patroni/{COMPATIBILITY_VERSION}"
+            return f"Patroni/{COMPATIBILITY}"
         case _:
             return f"patroni-agent/{own_version} Python/{python_version()}"

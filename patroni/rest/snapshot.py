@@ -19,8 +19,6 @@ from patroni.decision.settings import Settings, SynchronousMode
 from patroni.decision.view import GuardState
 from patroni.postgres.request import Monitoring
 
-COMPATIBILITY_VERSION = "4.1.4"  # design.md §8: what peers and clients split at its dots
-
 
 class Authority(Enum):
     """Whether this node may act as leader, at the moment of asking. The agent answers from the lease, never from a turn.
@@ -49,7 +47,7 @@ class Snapshot:
     """All that the loop publishes at the end of a turn."""
 
     scope: str
-    own_version: str  # of this program; peers read COMPATIBILITY_VERSION
+    own_version: str  # of this program; peers read `patroni.version.COMPATIBILITY`
     node: Node
     monitoring: Monitoring | None = None  # the loop's last good answer; None: none yet
     cluster: Cluster | None = None  # None: the store does not answer, or never did
