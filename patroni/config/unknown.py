@@ -6,7 +6,6 @@ Neither are old forms and keys that the agent derives (§3.11, §3.13), nor what
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 
 from patroni.config.key import Kind
@@ -93,10 +92,12 @@ def _line(shown: str, path: str, known: frozenset[str], prefix: str = "") -> str
 
 def _near(path: str, known: frozenset[str]) -> str | None:
     """Return the known key that may be meant: a similar name beside it, else the only one of this name elsewhere."""
+    from difflib import get_close_matches  # noqa: PLC0415  # memory that an agent without unknown keys does without
+
     parent, _, name = path.rpartition(".")
     start = f"{parent}." if parent else ""
     beside = {each[len(start) :].split(".")[0] for each in known if each.startswith(start)} - {"*"}
-    close = difflib.get_close_matches(name, sorted(beside), n=1, cutoff=_NEAR)
+    close = get_close_matches(name, sorted(beside), n=1, cutoff=_NEAR)
     if close:
         return f"{start}{close[0]}"
     same = [each for each in known if each.rpartition(".")[2] == name]
