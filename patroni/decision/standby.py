@@ -16,10 +16,11 @@ from patroni.decision.node import Upstream
 from patroni.decision.reasons import Code, Reason, because
 from patroni.decision.rule import act
 from patroni.decision.slots import missing_slots, superfluous_slots
-from patroni.decision.view import Answer, Decision, View
+from patroni.decision.view import Answer, Decision, Memory, View
 
 RESTREAM_WITHIN_S = 10.0
 RESTREAM_LOOK_S = 0.2
+RECONNECT_S = 0.15  # a server that was told takes so long to connect: what it says sooner is of before
 ASK_AGAIN_S = 2.0  # while the leader is silent: answers must be younger than 3 s when its key is free
 
 
@@ -61,8 +62,7 @@ def follow(view: View) -> Decision | None:
     wanted = target(view)
     if wanted is None or view.node.is_in_recovery is not True or not _differs(view, wanted.upstream):
         return None
-    memory = replace(view.memory, following=wanted.upstream, has_followed=True, followed_at_s=view.now_s)
-    return act(view, _ok(view), Follow(wanted.upstream), memory=memory)
+    return act(view, _ok(view), Follow(wanted.upstream), memory=replace(_told(view, wanted), followed_at_s=view.now_s))
 
 
 def restream(view: View) -> Decision | None:
@@ -71,8 +71,12 @@ def restream(view: View) -> Decision | None:
     Postgres, refused once, would wait `wal_retrieve_retry_interval` (5 s): a leader makes its slots with its promotion, and a
     crashed one is back sooner. Commits that wait for a standby wait for this.
     """
-    again = _again(view)
-    return act(view, _ok(view), *again, within_s=RESTREAM_LOOK_S) if again else None
+    wanted = _again(view)
+    if wanted is None:
+        return None
+    if _is_connecting(view):
+        return act(view, _ok(view), within_s=RESTREAM_LOOK_S)
+    return act(view, _ok(view), Follow(wanted.upstream), memory=_told(view, wanted), within_s=RESTREAM_LOOK_S)
 
 
 def keep_slots(view: View) -> Decision | None:
@@ -89,8 +93,13 @@ def ask_ahead(view: View) -> Decision | None:
         return None
     names = may_be_asked(view, view.cluster.members.values())
     old = tuple(name for name in names if _must_be_asked(view, name))
-    asking, again = (question(view, old),) if old else (), _again(view)
-    return act(view, _ok(view), *asking, *again, within_s=RESTREAM_LOOK_S if again else ASK_AGAIN_S)
+    asking, wanted = (question(view, old),) if old else (), _again(view)
+    if wanted is None:
+        return act(view, _ok(view), *asking, within_s=ASK_AGAIN_S)
+    if _is_connecting(view):
+        return act(view, _ok(view), *asking, within_s=RESTREAM_LOOK_S)
+    again = Follow(wanted.upstream)
+    return act(view, _ok(view), *asking, again, memory=_told(view, wanted), within_s=RESTREAM_LOOK_S)
 
 
 def follower_ok(view: View) -> Decision | None:
@@ -103,14 +112,30 @@ def no_action(view: View) -> Decision:
     return act(view, because(Code.NO_ACTION, name=view.node.name))
 
 
-def _again(view: View) -> tuple[Follow, ...]:
-    """Return what makes the standby connect again; empty: it streams, or ended doing so too long ago."""
+def _told(view: View, wanted: Target) -> Memory:
+    return replace(view.memory, following=wanted.upstream, has_followed=True, told_at_s=view.now_s)
+
+
+def _has_answered(view: View, since_s: float | None) -> bool:
+    """Return whether what the server says is of a time at which it can have connected, told so or cut off at `since_s`."""
+    age_s = view.node.probe_age_s
+    return since_s is None or (age_s is not None and view.now_s - age_s >= since_s + RECONNECT_S)
+
+
+def _is_connecting(view: View) -> bool:
+    """Return whether the server may be connecting by itself: being told again would only disturb it."""
+    memory = view.memory
+    return not (_has_answered(view, memory.told_at_s) and _has_answered(view, memory.followed_at_s))
+
+
+def _again(view: View) -> Target | None:
+    """Return whom a standby must be made to connect to again; None: it streams, or ended doing so too long ago."""
     since_s, wanted = view.memory.followed_at_s, target(view)
     if since_s is None or view.now_s - since_s > RESTREAM_WITHIN_S or view.node.is_in_recovery is not True:
-        return ()
+        return None
     if view.node.replication_state == "streaming" or wanted is None or wanted.upstream is None:
-        return ()
-    return (Follow(wanted.upstream),)
+        return None
+    return wanted
 
 
 def _ok(view: View) -> Reason:
@@ -139,7 +164,7 @@ def _differs(view: View, wanted: Upstream | None) -> bool:
     seen, memory = view.node.upstream, view.memory
     if not memory.has_followed:
         return True  # The first check after joining writes our configuration (§6.7).
-    if seen is None or wanted is None:
+    if seen is None or wanted is None or (memory.following == wanted and not _has_answered(view, memory.told_at_s)):
         return memory.following != wanted
     return (seen.host, seen.port, seen.slot) != (wanted.host, wanted.port, wanted.slot)
 

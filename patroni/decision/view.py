@@ -140,6 +140,7 @@ class Memory:
     was_in_production: bool = False  # control data of this life of the server have said so: a later "shut down" is new
     following: Upstream | None = None  # what we last told the running server to follow
     followed_at_s: float | None = None  # when it was pointed at somebody else, or seen to stream, last
+    told_at_s: float | None = None  # when `following` was last told to a running server
     has_followed: bool = False  # whether `following` was told in this life of the server
     rewind: RewindState = RewindState.INITIAL
     rewind_at_s: float | None = None  # when NEEDED or FAILED was found: only a job that ended later changes it

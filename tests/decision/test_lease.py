@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from patroni.decision.cluster import Incarnation, Leader, SessionId, Token
 from patroni.decision.lease import Instant, Lease, elapsed_s, fence_left_s, lease_left_s, margin_s, renewal_period_s
 from patroni.decision.request import ReadInstant, ask
 from tests.decision.builders import NOW_S, a_proof, held
@@ -56,6 +58,21 @@ def test_a_lease_counts_from_before_its_renewal_was_sent() -> None:
 )
 def test_is_held(given: Lease, then: bool) -> None:
     assert given.is_held is then
+
+
+@pytest.mark.parametrize(
+    ("changes", "then"),
+    [
+        pytest.param({}, True, id="the lock that was proved"),
+        pytest.param({"token": Token("later")}, True, id="written since"),
+        pytest.param({"incarnation": Incarnation("another")}, False, id="created anew"),
+        pytest.param({"session": SessionId("another")}, False, id="before its adoption, or after somebody else's"),
+    ],
+)
+def test_which_leader_key_is_the_proved_lock(changes: dict[str, Any], then: bool) -> None:
+    proof = a_proof()
+    leader = Leader(name="a", incarnation=proof.incarnation, token=proof.token, session=proof.session)
+    assert proof.is_of(replace(leader, **changes)) is then
 
 
 def test_a_generator_yields_a_request_and_returns_its_answer() -> None:

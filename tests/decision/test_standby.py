@@ -15,8 +15,9 @@ from patroni.decision.actions import (
 from patroni.decision.cluster import PostgresState, SlotName, Tags
 from patroni.decision.decide import decide
 from patroni.decision.fact import address_of, slot_name
+from patroni.decision.node import Upstream
 from patroni.decision.reasons import Code
-from patroni.decision.view import Silent
+from patroni.decision.view import Memory, Silent
 from tests.decision.builders import (
     NOW_S,
     Case,
@@ -35,6 +36,11 @@ from tests.decision.builders import (
     tagged,
     upstream,
 )
+
+
+def told(ago_s: float, following: Upstream) -> Memory:
+    return a_memory(following=following, told_at_s=NOW_S - ago_s, followed_at_s=NOW_S - ago_s)
+
 
 CASES = [
     case("all is well", a_view(), Code.FOLLOWER_OK),
@@ -99,6 +105,49 @@ CASES = [
         a_view(a_standby(replication_state=None), is_leader_silent=True, memory=a_memory(followed_at_s=NOW_S - 10.0)),
         Code.FOLLOWER_OK,
         AskPeers(("b", "c")),
+        Follow(upstream("b")),
+    ),
+    case(
+        "cut, and Postgres itself may be connecting: ask ahead",
+        a_view(
+            a_standby(replication_state=None, probe_age_s=0.1),
+            is_leader_silent=True,
+            memory=a_memory(followed_at_s=NOW_S - 0.24),
+        ),
+        Code.FOLLOWER_OK,
+        AskPeers(("b", "c")),
+    ),
+    case(
+        "cut, and it has not come back by itself",
+        a_view(a_standby(replication_state=None, probe_age_s=0.1), memory=a_memory(followed_at_s=NOW_S - 0.25)),
+        Code.FOLLOWER_OK,
+        Follow(upstream("b")),
+    ),
+    case(
+        "told just now: it has not said yet whether it streams",
+        a_view(a_standby(replication_state=None, probe_age_s=0.1), memory=told(0.24, following=upstream("b"))),
+        Code.FOLLOWER_OK,
+    ),
+    case(
+        "told just now: what it says is of before",
+        a_view(a_standby(upstream=upstream("c"), probe_age_s=0.1), memory=told(0.24, following=upstream("b"))),
+        Code.FOLLOWER_OK,
+    ),
+    case(
+        "told, and it still follows somebody else",
+        a_view(a_standby(upstream=upstream("c"), probe_age_s=0.1), memory=told(0.25, following=upstream("b"))),
+        Code.FOLLOWER_OK,
+        Follow(upstream("b")),
+    ),
+    case(
+        "told, and it has not answered at all",
+        a_view(a_standby(replication_state=None, probe_age_s=None), memory=told(9.0, following=upstream("b"))),
+        Code.FOLLOWER_OK,
+    ),
+    case(
+        "told just now of a leader that was followed by another",
+        a_view(a_standby(upstream=upstream("c"), probe_age_s=0.1), memory=told(0.01, following=upstream("c"))),
+        Code.FOLLOWER_OK,
         Follow(upstream("b")),
     ),
     case(
