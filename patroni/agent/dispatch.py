@@ -293,15 +293,13 @@ class Dispatcher:
 
     def _ask_history(self, wanted: order.AskLeaderHistory) -> None:
         try:
-            said = self._parts.driver.perform(pg.AskRemoteHistory(wanted.conn_url), HISTORY_S)
+            said = self._parts.driver.perform(pg.AskRemoteHistory(wanted.conn_url, wanted.ours), HISTORY_S)
         except FAILURES as failure:
             logger.info("%s does not say its history: %s", wanted.member, failure)
-            history = LeaderHistory(member=wanted.member, age_s=0.0, is_primary=False)
+            seen = event.HistorySeen(history=LeaderHistory(member=wanted.member, age_s=0.0, is_primary=False))
         else:
-            history = LeaderHistory(
-                member=wanted.member, age_s=0.0, is_primary=said.is_primary, timeline=said.timeline, rows=said.rows
-            )
-        self._parts.post(event.HistorySeen(history=history))
+            seen = event.history_seen(wanted.member, wanted.ours, said)
+        self._parts.post(seen)
 
     def _touch(self, wanted: order.TouchMember) -> None:
         parts = self._parts

@@ -13,7 +13,7 @@ from patroni.decision.actions import Action, JobAction
 from patroni.decision.cluster import Cluster, HistoryRow, PostgresState, Revision, Role, Timeline
 from patroni.decision.lease import Instant, Proof
 from patroni.decision.view import Answer, LeaderHistory, Silent
-from patroni.postgres.request import Files, Monitoring
+from patroni.postgres.request import Files, Monitoring, RemoteHistory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +81,20 @@ class HistorySeen:
     """A primary said its timeline and history, or that it is none."""
 
     history: LeaderHistory
+
+
+def history_seen(member: str, ours: tuple[Timeline, int] | None, said: RemoteHistory) -> HistorySeen:
+    """Return what a primary said, asked where our history ends."""
+    history = LeaderHistory(
+        member=member,
+        age_s=0.0,
+        is_primary=said.is_primary,
+        timeline=said.timeline,
+        rows=said.rows,
+        compared=ours[0] if ours is not None else None,
+        twin=said.twin,
+    )
+    return HistorySeen(history=history)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

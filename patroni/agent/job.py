@@ -123,6 +123,8 @@ def _reinitialize(action: actions.Reinitialize) -> Steps[None]:
     yield from require_no_lock()
     yield from _stop(StopMode.IMMEDIATE)
     yield from require_no_lock()
+    if not (yield from ask(pg.AskRemoteHistory(action.conn_url))).is_primary:  # again: it may have died since the decision
+        raise Void("the server to clone from is no primary any more")
     yield from ask(Note("removing the data directory", role=Role.UNINITIALIZED))
     yield from ask(pg.RemoveDataDirectory())
     yield from _clone(action.conn_url, action.upstream)

@@ -53,6 +53,7 @@ class Looks:
         self._files = _Look()
         self._query = _Look()
         self._store = _Look()
+        self._history = _Look()
 
     def orders(self, observed: Observed, settings: Settings, now: Instant) -> list[Order]:
         """Return the looks that are due now, and those that soon will be: one turn takes the answers of all."""
@@ -81,6 +82,13 @@ class Looks:
             return []
         self._store.ask(now)
         return [order.ReadStore(is_linearizable=True)]
+
+    def ask_history(self, wanted: order.AskLeaderHistory, now: Instant) -> list[Order]:
+        """Order this question, one at a time: it reads the own data directory, and a dead disk holds its worker."""
+        if not self._history.is_free(now):
+            return []
+        self._history.ask(now)
+        return [wanted]
 
     def ask(
         self, observed: Observed, names: tuple[str, ...], now: Instant, gone: Mapping[str, str] | None = None
@@ -120,6 +128,7 @@ class Looks:
             (self._files, observed.files_answered_at),
             (self._query, observed.monitoring_answered_at),
             (self._store, observed.store_answered_at),
+            (self._history, observed.leader_history[0] if observed.leader_history else None),
         ):
             if look.asked is not None and answered is not None and elapsed_s(look.asked, answered) >= 0:
                 look.is_under_way = False

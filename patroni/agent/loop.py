@@ -170,8 +170,8 @@ class Loop:
         match question:
             case act.AskPeers(names=names, api_urls=api_urls):
                 return self._looks.ask(self.observed, names, now, dict(api_urls))
-            case act.AskHistory(member=member, conn_url=conn_url):
-                return [order.AskLeaderHistory(member=member, conn_url=conn_url)]
+            case act.AskHistory(member=member, conn_url=conn_url, ours=ours):
+                return self._looks.ask_history(order.AskLeaderHistory(member=member, conn_url=conn_url, ours=ours), now)
             case act.ReadCluster():
                 return self._looks.read_store(now)
             case _:

@@ -72,10 +72,11 @@ class AskPeer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskLeaderHistory:
-    """Ask a primary for its timeline history."""
+    """Ask a primary for its timeline history, and whether it has ours."""
 
     member: str
     conn_url: str
+    ours: tuple[Timeline, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import get_args
 
-from patroni.decision.cluster import Incarnation, Lsn, SlotName, Status, SystemId, Token
+from patroni.decision.cluster import Incarnation, Lsn, SlotName, Status, SystemId, Timeline, Token
 from patroni.decision.node import Upstream
 
 
@@ -234,10 +234,14 @@ class AskPeers:
 
 @dataclass(frozen=True, slots=True)
 class AskHistory:
-    """Ask a primary for its timeline and timeline history over a replication connection (§5.3)."""
+    """Ask a primary for its timeline and timeline history (§5.3), and whether it has ours.
+
+    ours: timeline and position where the own history ends; None: not known, nothing is compared.
+    """
 
     member: str
     conn_url: str
+    ours: tuple[Timeline, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

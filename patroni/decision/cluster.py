@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import NewType
 
 Lsn = NewType("Lsn", int)  # byte position in the WAL
@@ -134,6 +134,15 @@ class SyncState:
     voters: tuple[str, ...] = ()
     quorum: int = 0
     token: Token | None = None  # None: the key does not exist
+
+
+class Twin(Enum):
+    """Whether a timeline that two servers know by the same number is one and the same, up to where one of them has it."""
+
+    UNKNOWN = "unknown"  # not asked, or what would show it is not there any more
+    NONE = "none"  # it is
+    BY_BEGIN = "by its begin"  # their histories before it differ
+    BY_WAL = "by its WAL"  # the bytes differ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

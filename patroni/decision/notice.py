@@ -181,6 +181,8 @@ def _history(view: View, memory: Memory) -> Memory:
     if not is_running or leader is None or leader.role is not Role.PRIMARY or node.timeline is None:
         return memory
     is_another = leader.timeline is not None and node.timeline != leader.timeline  # an older one, too: of a restored store
-    age_s = view.leader_history.age_s if view.leader_history else None
-    is_due = age_s is None or age_s >= view.settings.loop_wait_s
+    said = view.leader_history
+    if said is None or said.member != leader.name:
+        return triggered(view, memory)  # a new leader (F13, F14): equal numbers do not make it ours
+    is_due = said.age_s >= view.settings.loop_wait_s
     return triggered(view, memory) if is_another and is_due else memory

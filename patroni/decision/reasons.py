@@ -100,6 +100,8 @@ class Code(StrEnum):
     REWIND = "rewind"
     REWIND_SINGLE_USER = "rewind.single_user"
     REINITIALIZE = "rewind.reinitialize"
+    TWIN = "rewind.twin"
+    TWIN_STOP = "rewind.twin_stop"
     TORN = "rewind.torn"
     TORN_WAITING = "rewind.torn_waiting"
     TORN_STOP = "rewind.torn_stop"
@@ -215,6 +217,9 @@ _TEXTS: Mapping[Code, str] = {
     Code.REWIND: "running pg_rewind from {member}",
     Code.REWIND_SINGLE_USER: "doing crash recovery in a single user mode before pg_rewind",
     Code.REINITIALIZE: "reinitializing due to diverged timelines",
+    Code.TWIN: "the timeline of this node has the number of one of {member}, and another history, so Postgres is not started; "
+    "remove the directory, or set postgresql.remove_data_directory_on_diverged_timelines, and it is cloned anew",
+    Code.TWIN_STOP: "stopping Postgres: its timeline has the number of one of {member}, and another history",
     Code.TORN: "a pg_rewind of this data directory was cut short, so Postgres is not started on it; remove the directory, "
     "or set postgresql.remove_data_directory_on_rewind_failure, and it is cloned anew",
     Code.TORN_WAITING: "a pg_rewind of this data directory was cut short; waiting for a leader of this cluster to clone from",

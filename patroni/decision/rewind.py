@@ -1,16 +1,20 @@
 """Has our history left the leader's, and what then (contract/ha_behaviour.md §5.1-5.4, 5.6).
 
 `Memory.rewind` says what is known. Facts move it (`settled`, called before any rule): a comparison with what the leader said
-on a replication connection, or the end of a rewind. Rules ask what is missing and act on NEEDED. Nothing is removed, and
-nothing stopped, unless the leader has just answered as a running primary; a missing fact means that nothing happens.
+on a replication connection, or the end of a rewind. Rules ask what is missing and act on NEEDED and TWIN. Nothing is removed,
+and nothing stopped, unless the leader has just answered as a running primary; a missing fact means that nothing happens.
+
+TWIN goes beyond the contract, whose §5.3 row 7 takes equal numbers for equal timelines: two servers that were promoted without
+knowing of each other have the same. Postgres does not tell them apart and would stream one over the other; so such a node is
+compared even where nothing may be rewound or removed, and then it is kept down until it is cloned.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from patroni.decision.actions import AskHistory, CrashRecovery, Reinitialize, Rewind
-from patroni.decision.cluster import Lsn, Member, Role, Timeline
+from patroni.decision.actions import AskHistory, CrashRecovery, Reinitialize, Rewind, StopPostgres
+from patroni.decision.cluster import Lsn, Member, Role, Timeline, Twin
 from patroni.decision.fact import DOWN, leader_member, leader_name
 from patroni.decision.node import ClusterState, ControlData, JobKind
 from patroni.decision.reasons import Code, because
@@ -21,6 +25,7 @@ from patroni.decision.view import Decision, LeaderHistory, Memory, RewindState, 
 ANSWER_S = 3.0  # so long what the leader said is taken as its present state
 ASK_AGAIN_S = 1.0  # after an answer that did not help
 COPIES = (JobKind.REINITIALIZE, JobKind.CLONE_FROM_LEADER, JobKind.CLONE_FROM_REPLICA)  # they leave another history
+RECORD_HEADER_BYTES = 24  # every WAL record has them; of the record's checksum, too
 VERDICT_S = 5.0  # a leader that answers so soon after a failed rewind was not its cause; later it may have come back
 LONGEST_ASKING_S = 10.0  # a down server waits so long for an answer, then starts as it is
 
@@ -34,37 +39,63 @@ class Local:
     was_in_recovery: bool
     end_lsn: Lsn | None = None  # of a primary: end of its shutdown checkpoint record; None: not read
 
+    @property
+    def known(self) -> tuple[Timeline, int]:
+        """Return the timeline and up to where its WAL is known to be whole; of a checkpoint record at least the header."""
+        return self.timeline, self.lsn if self.was_in_recovery else self.end_lsn or self.lsn + RECORD_HEADER_BYTES
+
 
 # --- what is known (not rules: called before them)
 
 
 def triggered(view: View, memory: Memory) -> Memory:
-    """Note that the history must be compared, where anything could be done about it (`trigger_rewind_check`, §5.1)."""
+    """Note that the history must be compared (`trigger_rewind_check`, §5.1), even where nothing is allowed: see TWIN."""
     settings, control = view.settings, view.node.control
     is_possible = settings.use_pg_rewind and (control is None or control.can_rewind)
     is_allowed = is_possible or settings.remove_data_directory_on_diverged_timelines
-    if not is_allowed or memory.rewind is RewindState.NEEDED:
-        return memory
-    return replace(memory, rewind=RewindState.CHECK)
+    stands = memory.rewind is RewindState.TWIN or (memory.rewind is RewindState.NEEDED and is_allowed)
+    return memory if stands else replace(memory, rewind=RewindState.CHECK)
 
 
 def settled(view: View, memory: Memory) -> Memory:
     """Let the facts decide: the outcome of a rewind, else the comparison with the leader (§5.3, 5.6)."""
-    if memory.rewind in (RewindState.NEEDED, RewindState.FAILED):
-        return _moved_to(view, memory, _after_job(view, memory))
-    if memory.rewind is not RewindState.CHECK:
+    if memory.rewind in (RewindState.NEEDED, RewindState.FAILED, RewindState.TWIN):
+        memory = _moved_to(view, memory, _after_job(view, memory))
+    verdict = _verdict(view)
+    if memory.rewind is RewindState.NEEDED and verdict is not RewindState.TWIN:
         return memory
-    leader, local, history = leader_member(view), _local(view), _leader_says(view)
+    if verdict is None or memory.rewind not in (RewindState.CHECK, RewindState.NEEDED, RewindState.TWIN):
+        return memory
+    return _moved_to(view, memory, verdict)
+
+
+def _verdict(view: View) -> RewindState | None:
+    """Compare with what the leader says; None: a fact is missing, or is older than what a job made of the data directory."""
+    leader, local, history, last = leader_member(view), _local(view), _leader_says(view), view.node.last_job
     if leader is None or leader.role is not Role.PRIMARY or local is None or history is None:
-        return memory
-    is_needed = has_diverged(local, history)
-    return _moved_to(view, memory, RewindState.NEEDED if is_needed else RewindState.NOT_NEEDED)
+        return None
+    is_before_job = last is not None and last.kind in (*COPIES, JobKind.REWIND) and last.age_s <= history.age_s
+    if is_before_job or (local.timeline == history.timeline and history.compared != local.timeline):
+        return None
+    if _is_twin(local, history):
+        return RewindState.TWIN
+    return RewindState.NEEDED if has_diverged(local, history) else RewindState.NOT_NEEDED
+
+
+def _is_twin(local: Local, history: LeaderHistory) -> bool:
+    """Return whether pg_rewind would find nothing: the same number now, or a begin that both have, and other WAL."""
+    if history.compared != local.timeline:
+        return False
+    is_other = history.twin is Twin.BY_BEGIN and local.timeline == history.timeline
+    return is_other or history.twin is Twin.BY_WAL
 
 
 def has_diverged(local: Local, history: LeaderHistory) -> bool:
     """Compare where the own history ends with the leader's (§5.3 rows 6-12)."""
     if history.timeline is None:
         return False
+    if history.compared == local.timeline and history.twin is Twin.BY_BEGIN:
+        return True
     if local.timeline >= history.timeline:
         return local.timeline > history.timeline
     row = next((row for row in history.rows if row.timeline >= local.timeline), None)
@@ -92,14 +123,19 @@ def compare_while_running(view: View) -> Decision | None:
     leader, fine = leader_member(view), follower_ok(view)
     if view.memory.rewind is not RewindState.CHECK or leader is None or fine is None:
         return None
-    if leader.role is not Role.PRIMARY or not _wants_answer(view, leader):
+    asked_s = view.memory.compared_at_s
+    is_under_way = asked_s is not None and view.now_s - asked_s < ASK_AGAIN_S
+    if leader.role is not Role.PRIMARY or is_under_way or not _wants_answer(view, leader):
         return None
-    return act(view, fine.because, _question(leader), within_s=ASK_AGAIN_S)
+    memory = replace(view.memory, compared_at_s=view.now_s)
+    return act(view, fine.because, _question(view, leader), memory=memory, within_s=ASK_AGAIN_S)
 
 
 def repair(view: View) -> Decision | None:
     """Rewind, or clone anew where the configuration allows it (§5.4, 5.6 row 4)."""
     leader, control = leader_member(view), view.node.control
+    if leader is not None and view.memory.rewind is RewindState.TWIN:
+        return reinitialize(view, leader) if may_remove_after_failure(view) else _keep_down(view, leader)
     if leader is None or leader.conn_url is None or control is None:
         return None
     if view.memory.rewind is RewindState.FAILED:
@@ -121,6 +157,16 @@ def _rewind(view: View, leader: Member, conn_url: str) -> Decision:
     return act(view, because(Code.REWIND, member=leader.name), Rewind(member=leader.name, conn_url=conn_url))
 
 
+def _keep_down(view: View, leader: Member) -> Decision:
+    """Stop a twin, and wait for a person; the leader is asked again once in a while, for it may be another one now."""
+    if view.node.process not in DOWN:
+        return act(view, because(Code.TWIN_STOP, member=leader.name), StopPostgres(is_fast=True))
+    history = view.leader_history
+    is_due = history is None or history.member != leader.name or history.age_s >= view.settings.loop_wait_s
+    questions = (_question(view, leader),) if is_due and leader.conn_url is not None else ()
+    return act(view, because(Code.TWIN, member=leader.name), *questions)
+
+
 def reinitialize(view: View, leader: Member) -> Decision:
     """Remove the data directory and clone from this leader, when it has just answered as a running primary."""
     said, last = _leader_says(view), view.node.last_job
@@ -132,7 +178,7 @@ def reinitialize(view: View, leader: Member) -> Decision:
 
 
 def _wait_for_leader(view: View, leader: Member) -> Decision:
-    questions = (_question(leader),) if _wants_answer(view, leader) else ()
+    questions = (_question(view, leader),) if _wants_answer(view, leader) else ()
     return act(view, because(Code.REWIND_WAITING, member=leader.name), *questions, within_s=ASK_AGAIN_S)
 
 
@@ -189,15 +235,16 @@ def _leader_says(view: View) -> LeaderHistory | None:
 
 def _ask_leader(view: View, code: Code) -> Decision | None:
     """Ask and wait; None: the leader can't say, or was asked in vain for too long (then the server starts as it is)."""
-    leader, history = leader_member(view), view.leader_history
-    if leader is None or leader.role is not Role.PRIMARY or leader.conn_url is None or _local(view) is None:
+    leader, history, local = leader_member(view), view.leader_history, _local(view)
+    if leader is None or leader.role is not Role.PRIMARY or leader.conn_url is None or local is None:
         return None
-    is_in_vain = history is not None and history.member == leader.name and history.age_s <= ANSWER_S
+    is_answered = history is not None and history.member == leader.name and history.age_s <= ANSWER_S
+    is_in_vain = is_answered and history is not None and not history.is_primary
     since_s = view.memory.history_asked_at_s
     if is_in_vain or (since_s is not None and view.now_s - since_s > LONGEST_ASKING_S):
         return None
     memory = replace(view.memory, history_asked_at_s=view.now_s if since_s is None else since_s)
-    return act(view, because(code, member=leader.name), _question(leader), memory=memory, within_s=ASK_AGAIN_S)
+    return act(view, because(code, member=leader.name), _question(view, leader), memory=memory, within_s=ASK_AGAIN_S)
 
 
 def _wants_answer(view: View, leader: Member) -> bool:
@@ -207,8 +254,9 @@ def _wants_answer(view: View, leader: Member) -> bool:
     return history is None or history.member != leader.name or history.age_s >= ASK_AGAIN_S
 
 
-def _question(leader: Member) -> AskHistory:
-    return AskHistory(member=leader.name, conn_url=leader.conn_url or "")
+def _question(view: View, leader: Member) -> AskHistory:
+    local = _local(view)
+    return AskHistory(member=leader.name, conn_url=leader.conn_url or "", ours=local.known if local else None)
 
 
 def _local(view: View) -> Local | None:

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import Enum
 
 from patroni.decision.actions import Action
-from patroni.decision.cluster import Cluster, FailoverRequest, HistoryRow, Incarnation, Lsn, Member, Timeline
+from patroni.decision.cluster import Cluster, FailoverRequest, HistoryRow, Incarnation, Lsn, Member, Timeline, Twin
 from patroni.decision.lease import Lease
 from patroni.decision.node import Node, Upstream
 from patroni.decision.reasons import Code, Reason
@@ -67,6 +67,8 @@ class LeaderHistory:
     is_primary: bool  # False: it is in recovery, or did not answer
     timeline: Timeline | None = None
     rows: tuple[HistoryRow, ...] = ()  # as (timeline, switch point); empty on timeline 1
+    compared: Timeline | None = None  # our timeline that it was asked about; None: that was not known
+    twin: Twin = Twin.UNKNOWN  # whether that is the leader's timeline of this number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +98,7 @@ class RewindState(Enum):
     INITIAL = "initial"
     CHECK = "check"  # must compare with the leader
     NEEDED = "needed"
+    TWIN = "twin"  # diverged on a timeline of the leader's number: pg_rewind can't tell the two apart
     NOT_NEEDED = "not needed"
     SUCCESS = "success"
     FAILED = "failed"
@@ -144,6 +147,7 @@ class Memory:
     has_followed: bool = False  # whether `following` was told in this life of the server
     rewind: RewindState = RewindState.INITIAL
     rewind_at_s: float | None = None  # when NEEDED or FAILED was found: only a job that ended later changes it
+    compared_at_s: float | None = None  # when a running standby last asked for it: other work goes on meanwhile
     history_asked_at_s: float | None = None  # since when a server that is down waits for the leader's history
     crash_recovery_at_s: float | None = None
     last_lsn: Lsn | None = None

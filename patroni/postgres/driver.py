@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from patroni.decision.request import Request
-from patroni.postgres import backup, bootstrap, conf, directory, launch, monitoring, replication, rewind, run, stop
+from patroni.postgres import backup, bootstrap, conf, directory, history, launch, monitoring, replication, rewind, run, stop
 from patroni.postgres import request as pg
 from patroni.postgres.call import Call, Clock
 from patroni.postgres.config import PostgresConfig
@@ -87,7 +87,7 @@ class Driver:
 
 _METHODS: Mapping[type, Callable[[Server, Call, Any], Any]] = {
     pg.ReadMonitoring: monitoring.read_monitoring,
-    pg.ReadLocalHistory: replication.read_local_history,
+    pg.ReadLocalHistory: history.read_local_history,
     pg.ReadLocalTimeline: replication.read_local_timeline,
     pg.AskRemoteHistory: replication.ask_remote_history,
     pg.Initdb: bootstrap.initdb,

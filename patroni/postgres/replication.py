@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 
-from patroni.decision.cluster import HistoryRow, SystemId, Timeline
+from patroni.decision.cluster import HistoryRow, SystemId, Timeline, Twin
 from patroni.postgres import parameters
 from patroni.postgres.call import Call
 from patroni.postgres.config import Credentials
-from patroni.postgres.control_data import lsn
+from patroni.postgres.history import history_rows
 from patroni.postgres.request import (
     AskRemoteHistory,
     PostgresError,
-    ReadLocalHistory,
     ReadLocalTimeline,
     RemoteHistory,
 )
 from patroni.postgres.server import Server
 from patroni.postgres.session import LIBPQ_MAJOR, Session, connected, words_of_url
+from patroni.postgres.twin import twin
 
 
 def read_local_timeline(server: Server, call: Call, request: ReadLocalTimeline) -> Timeline:
@@ -30,32 +27,19 @@ def read_local_timeline(server: Server, call: Call, request: ReadLocalTimeline) 
     return Timeline(int(rows[0][1]))
 
 
-def read_local_history(server: Server, call: Call, request: ReadLocalHistory) -> tuple[HistoryRow, ...]:
-    """Read the timeline's history file; the last row carries the file's time, in the local zone."""
-    path = server.path("pg_wal", f"{request.timeline:08X}.history")
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            rows = history_rows(file.read())
-            written_at = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime).astimezone()
-    except FileNotFoundError:
-        return ()
-    return (*rows[:-1], replace(rows[-1], timestamp=written_at.isoformat())) if rows else ()
-
-
 def ask_remote_history(server: Server, call: Call, request: AskRemoteHistory) -> RemoteHistory:
-    """Ask a server whether it is primary, then its system id, timeline and history."""
-    with connected(call, remote_words(server, request.conn_url, server.config.rewind_credentials)) as session:
-        is_standby = bool(session.run(call, "SELECT pg_is_in_recovery()")[0][0])
+    """Ask a server its system id, timeline and history, then whether it is primary, and whether it has our timeline."""
     words = remote_words(server, request.conn_url, server.config.replication)
     words.pop("dbname", None)
     with connected(call, {**words, "replication": "1"}) as session:
         system_id, timeline = session.run(call, "IDENTIFY_SYSTEM")[0][:2]
-        return RemoteHistory(
-            is_primary=not is_standby,
-            system_id=SystemId(str(system_id)),
-            timeline=Timeline(int(timeline)),
-            rows=_remote_rows(call, session, int(timeline)) if timeline > 1 else (),
-        )
+        rows = _remote_rows(call, session, int(timeline)) if timeline > 1 else ()
+    said = RemoteHistory(is_primary=False, system_id=SystemId(str(system_id)), timeline=Timeline(int(timeline)), rows=rows)
+    with connected(call, remote_words(server, request.conn_url, server.config.rewind_credentials)) as session:
+        if session.run(call, "SELECT pg_is_in_recovery()")[0][0]:
+            return said
+        found = twin(server, call, session, request.ours, said) if request.ours is not None else Twin.UNKNOWN
+        return replace(said, is_primary=True, twin=found)
 
 
 def remote_words(server: Server, conn_url: str, credentials: Credentials, major: int = LIBPQ_MAJOR) -> dict[str, str]:
@@ -67,16 +51,6 @@ def remote_words(server: Server, conn_url: str, credentials: Credentials, major:
     if "replication" not in words:
         words["options"] = "-c statement_timeout=2000 -c search_path=pg_catalog"
     return words
-
-
-def history_rows(text: str) -> tuple[HistoryRow, ...]:
-    """Return the rows of a timeline history file: ended timeline, switch point, reason."""
-    rows = []
-    for line in text.splitlines():
-        found = re.match(r"\s*(\d+)\s+([0-9A-Fa-f]+/[0-9A-Fa-f]+)\s*(.*)", line)
-        if found is not None:
-            rows.append(HistoryRow(timeline=Timeline(int(found[1])), lsn=lsn(found[2]), reason=found[3].strip()))
-    return tuple(rows)
 
 
 def _remote_rows(call: Call, session: Session, timeline: int) -> tuple[HistoryRow, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from patroni.decision.cluster import HistoryRow, Lsn, SlotName, SystemId, Timeline
+from patroni.decision.cluster import HistoryRow, Lsn, SlotName, SystemId, Timeline, Twin
 from patroni.decision.node import ControlData, DataDirectory, Process, Slot, Upstream, Walsender
 from patroni.decision.request import Request
 
@@ -113,13 +113,18 @@ class RemoteHistory:
     system_id: SystemId | None
     timeline: Timeline | None
     rows: tuple[HistoryRow, ...] = ()
+    twin: Twin = Twin.UNKNOWN  # whether our timeline is the one of this number in its history
 
 
 @dataclass(frozen=True, slots=True)
 class AskRemoteHistory(Request[RemoteHistory]):
-    """Ask the server at `conn_url` whether it is primary, its system id, timeline and timeline history."""
+    """Ask the server at `conn_url` whether it is primary, its system id, timeline and timeline history.
+
+    ours: where the local history ends, to be looked for in a primary's; None: not known.
+    """
 
     conn_url: str
+    ours: tuple[Timeline, int] | None = None
 
 
 # --- making and removing a data directory

@@ -55,6 +55,7 @@ ANSWERS: Mapping[type[Request[Any]], Answer] = {
     own.ArmFence: True,
     own.IsHurried: False,
     pg.ReadFiles: files(Process.DOWN),
+    pg.AskRemoteHistory: pg.RemoteHistory(is_primary=True, system_id=None, timeline=None),
     pg.Launch: 4711,
     pg.AwaitReady: Readiness.ACCEPTING,
     pg.AwaitDown: True,

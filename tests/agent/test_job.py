@@ -55,7 +55,7 @@ ALL: list[tuple[JobAction, Answers, list[str]]] = [
         REINITIALIZE,
         {ReadLease: FREE, pg.ReadFiles: EMPTY},
         [
-            *("ReadLease", *AWAIT_SHUTDOWN, "ReadLease", "RemoveDataDirectory"),
+            *("ReadLease", *AWAIT_SHUTDOWN, "ReadLease", "AskRemoteHistory", "RemoveDataDirectory"),
             *COPIED,
         ],
     ),
@@ -99,6 +99,13 @@ def test_nothing_is_begun_on_a_torn_directory(action: JobAction) -> None:
     result = played(action, {ReadLease: FREE if action is REWIND else held(), pg.ReadFiles: files(Process.DOWN, is_torn=True)})
     assert isinstance(result.fault, Void)
     assert {"Launch", "RunRewind", "RunSingleUser"}.isdisjoint(result.kinds)
+
+
+def test_nothing_is_removed_when_its_source_is_no_primary_any_more() -> None:
+    said = pg.RemoteHistory(is_primary=False, system_id=None, timeline=None)
+    result = played(REINITIALIZE, {ReadLease: FREE, pg.AskRemoteHistory: said})
+    assert isinstance(result.fault, Void)
+    assert "RemoveDataDirectory" not in result.kinds
 
 
 def test_every_job_stands_in_the_table() -> None:

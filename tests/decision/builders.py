@@ -32,6 +32,7 @@ from patroni.decision.cluster import (
     Tags,
     Timeline,
     Token,
+    Twin,
 )
 from patroni.decision.lease import Instant, Lease, Proof
 from patroni.decision.node import (
@@ -248,6 +249,7 @@ def answers(**peers: Any) -> Mapping[str, Any]:
 def a_leader_history(*switches: int, timeline: int | None = 2, **changes: Any) -> LeaderHistory:
     made = tuple(HistoryRow(timeline=Timeline(number), lsn=Lsn(lsn), reason="") for number, lsn in enumerate(switches, 1))
     given = {"member": "b", "age_s": 0.5, "is_primary": True, "timeline": timeline and Timeline(timeline), "rows": made}
+    given |= {"compared": Timeline(1), "twin": Twin.NONE}
     return LeaderHistory(**{**given, **changes})
 
 
@@ -269,8 +271,9 @@ def a_memory(**changes: Any) -> Memory:
 
 
 def a_view(node: Node | None = None, cluster: Cluster | None = None, **changes: Any) -> View:
-    """Return the view of a healthy standby of b."""
+    """Return the view of a healthy standby of b, to which b has said that their histories are one."""
     given = {
+        "leader_history": a_leader_history(timeline=1),
         "now_s": NOW_S,
         "wall": WALL,
         "seed": 0,

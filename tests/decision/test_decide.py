@@ -32,6 +32,7 @@ from tests.decision import (
     test_store_silent,
     test_switchover,
     test_torn,
+    test_twin,
 )
 from tests.decision.builders import (
     LSN,
@@ -66,6 +67,7 @@ TABLES = (
     test_store_silent,
     test_switchover,
     test_torn,
+    test_twin,
 )
 CASES: list[Case] = [row for table in TABLES for row in table.CASES]
 

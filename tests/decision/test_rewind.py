@@ -47,7 +47,8 @@ from tests.decision.builders import (
 
 REWINDS = settings(use_pg_rewind=True)
 REMOVES = settings(remove_data_directory_on_diverged_timelines=True)
-ASK = AskHistory(member="b", conn_url=url("b"))
+ASK = AskHistory(member="b", conn_url=url("b"), ours=(Timeline(1), 5000))
+ASK_DOWN = replace(ASK, ours=(Timeline(1), 5024))  # with the header of its shutdown checkpoint
 REWIND = Rewind(member="b", conn_url=url("b"))
 REINIT = Reinitialize(member="b", conn_url=url("b"), upstream=upstream("b"))
 CHECK = a_memory(rewind=RewindState.CHECK)
@@ -61,11 +62,12 @@ LEADER_NOT_READY = a_cluster("b", members=members(a_member("b")))
 NO_URL = a_cluster("b", members=members(a_member("b", role=Role.PRIMARY, conn_url=None)))
 REWOUND = an_outcome(JobKind.REWIND, subject="b")
 UNREWOUND = an_outcome(JobKind.REWIND, subject="b", is_ok=False, age_s=1.0)
+PASSED = a_cluster(members=members(a_member("b", role=Role.PRIMARY, timeline=Timeline(2))))
 CASES = [
-    case("compare beside the work", a_view(memory=CHECK, settings=REWINDS), Code.FOLLOWER_OK, ASK),
+    case("compare beside the work", a_view(memory=CHECK, settings=REWINDS, leader_history=None), Code.FOLLOWER_OK, ASK),
     case(
         "the first turn does",
-        a_view(memory=Memory(following=upstream("b"), has_followed=True), settings=REWINDS),
+        a_view(memory=Memory(following=upstream("b"), has_followed=True), settings=REWINDS, leader_history=None),
         Code.FOLLOWER_OK,
         ASK,
     ),
@@ -90,7 +92,12 @@ CASES = [
         a_view(cluster=NOT_CHECKPOINTED, memory=NEEDED, settings=REWINDS, leader_history=LATER),
         Code.REWIND_WAITING,
     ),
-    case("diverged, the leader has said nothing", a_view(memory=NEEDED, settings=REWINDS), Code.REWIND_WAITING, ASK),
+    case(
+        "diverged, the leader has said nothing",
+        a_view(memory=NEEDED, settings=REWINDS, leader_history=None),
+        Code.REWIND_WAITING,
+        ASK,
+    ),
     case(
         "diverged, its answer is old",
         a_view(memory=NEEDED, settings=REWINDS, leader_history=replace(LATER, age_s=3.1)),
@@ -120,7 +127,12 @@ CASES = [
         Code.REINITIALIZE,
         REINIT,
     ),
-    case("clone, but the leader said nothing", a_view(memory=NEEDED, settings=REMOVES), Code.REWIND_WAITING, ASK),
+    case(
+        "clone, but the leader said nothing",
+        a_view(memory=NEEDED, settings=REMOVES, leader_history=None),
+        Code.REWIND_WAITING,
+        ASK,
+    ),
     case(
         "clone, but the leader is no primary",
         a_view(cluster=LEADER_NOT_READY, memory=NEEDED, settings=REMOVES, leader_history=LATER),
@@ -128,7 +140,24 @@ CASES = [
     ),
     case(
         "the leader's timeline has passed ours",
-        a_view(cluster=a_cluster(members=members(a_member("b", role=Role.PRIMARY, timeline=Timeline(2)))), settings=REWINDS),
+        a_view(cluster=PASSED, settings=REWINDS, leader_history=a_leader_history(5000, age_s=10.0)),
+        Code.FOLLOWER_OK,
+        ASK,
+    ),
+    case(
+        "another leader has the same timeline",
+        a_view(settings=REWINDS, leader_history=a_leader_history(timeline=1, member="c")),
+        Code.FOLLOWER_OK,
+        ASK,
+    ),
+    case(
+        "it was asked just now",
+        a_view(memory=replace(CHECK, compared_at_s=NOW_S - 0.9), leader_history=None),
+        Code.FOLLOWER_OK,
+    ),
+    case(
+        "it was asked, and has not answered",
+        a_view(memory=replace(CHECK, compared_at_s=NOW_S - 1.0), leader_history=None),
         Code.FOLLOWER_OK,
         ASK,
     ),
@@ -136,13 +165,14 @@ CASES = [
         "the leader's timeline is older than ours",
         a_view(
             a_standby(timeline=Timeline(3)),
-            a_cluster(members=members(a_member("b", role=Role.PRIMARY, timeline=Timeline(2)))),
+            PASSED,
             settings=REWINDS,
+            leader_history=a_leader_history(5000, age_s=10.0),
         ),
         Code.FOLLOWER_OK,
-        ASK,
+        replace(ASK, ours=(Timeline(3), 5000)),
     ),
-    case("down: ask first", a_view(CLEAN, settings=REWINDS), Code.REWIND_CHECKING, ASK),
+    case("down: ask first", a_view(CLEAN, settings=REWINDS, leader_history=None), Code.REWIND_CHECKING, ASK_DOWN),
     case(
         "down: the answer did not help",
         a_view(CLEAN, settings=REWINDS, leader_history=a_leader_history(is_primary=False)),
@@ -151,15 +181,15 @@ CASES = [
     ),
     case(
         "down: no answer for too long",
-        a_view(CLEAN, settings=REWINDS, memory=a_memory(history_asked_at_s=NOW_S - 10.1)),
+        a_view(CLEAN, settings=REWINDS, memory=a_memory(history_asked_at_s=NOW_S - 10.1), leader_history=None),
         Code.RECOVER_REPLICA,
         START,
     ),
     case(
         "down: not yet",
-        a_view(CLEAN, settings=REWINDS, memory=a_memory(history_asked_at_s=NOW_S - 10.0)),
+        a_view(CLEAN, settings=REWINDS, memory=a_memory(history_asked_at_s=NOW_S - 10.0), leader_history=None),
         Code.REWIND_CHECKING,
-        ASK,
+        ASK_DOWN,
     ),
     case("down: the leader is no primary yet", a_view(CLEAN, LEADER_NOT_READY, settings=REWINDS), Code.RECOVER_REPLICA, START),
     case(
@@ -333,7 +363,15 @@ def test_comparison(control_changes: Mapping[str, Any], history: LeaderHistory, 
         pytest.param(a_dead(Role.REPLICA), a_memory(rewind=RewindState.SUCCESS), RewindState.SUCCESS, id="rewound and down"),
         pytest.param(a_dead(Role.REPLICA), a_memory(rewind=RewindState.FAILED), RewindState.FAILED, id="failed and down"),
         pytest.param(a_primary(), CHECK, RewindState.INITIAL, id="a primary compares nothing"),
-        pytest.param(a_standby(control=control(can_rewind=False)), Memory(), RewindState.INITIAL, id="nothing could be done"),
+        pytest.param(
+            a_standby(control=control(can_rewind=False)), Memory(), RewindState.NEEDED, id="even where nothing can be done"
+        ),
+        pytest.param(
+            a_dead(Role.REPLICA, control=control(ClusterState.SHUT_DOWN, can_rewind=False, checkpoint_lsn=Lsn(3000))),
+            NEEDED,
+            RewindState.NEEDED,
+            id="and then compared anew",
+        ),
         pytest.param(a_standby(control=None, replay_lsn=None), Memory(), RewindState.CHECK, id="perhaps something could"),
     ],
 )

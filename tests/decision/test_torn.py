@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from patroni.decision.actions import AskHistory, Demote, DemoteKind, Reinitialize, ReleaseLock, StopPostgres
-from patroni.decision.cluster import Role
+from patroni.decision.cluster import Role, Timeline
 from patroni.decision.decide import decide
 from patroni.decision.node import ClusterState, JobKind, Process
 from patroni.decision.reasons import Code
@@ -41,6 +41,7 @@ TORN = a_dead(Role.DEMOTED, is_torn=True, control=control(ClusterState.SHUT_DOWN
 CRASHED = a_dead(is_torn=True)
 SAID = a_leader_history(4000)
 REINIT = Reinitialize(member="b", conn_url=url("b"), upstream=upstream("b"))
+ASK = AskHistory(member="b", conn_url=url("b"), ours=(Timeline(1), 4924))
 STOP = StopPostgres(is_fast=False)
 NO_URL = a_cluster("b", members=members(a_member("b", role=Role.PRIMARY, conn_url=None)))
 FOREIGN = a_cluster("b", initialize=None)
@@ -64,9 +65,9 @@ CASES = [
     case("by the other setting", a_view(TORN, settings=MAY_TOO, leader_history=SAID), Code.REINITIALIZE, REINIT),
     case(
         "when the leader has said that it is a primary",
-        a_view(TORN, settings=MAY),
+        a_view(TORN, settings=MAY, leader_history=None),
         Code.REWIND_WAITING,
-        AskHistory(member="b", conn_url=url("b")),
+        ASK,
     ),
     case(
         "and has said so since the rewind failed",
@@ -76,7 +77,7 @@ CASES = [
             leader_history=replace(SAID, age_s=1.0),
         ),
         Code.REWIND_WAITING,
-        AskHistory(member="b", conn_url=url("b")),
+        ASK,
     ),
     case(
         "as it has",

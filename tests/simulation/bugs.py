@@ -18,7 +18,7 @@ from patroni.dcs.coordinator import Coordinator, Won
 from patroni.dcs.store import Create, Delete, LockRef, Refusal, Refused, RenewSession, Session
 from patroni.decision import actions as act
 from patroni.decision.actions import Action, JobAction
-from patroni.decision.cluster import Cluster, Leader, Lsn, Token
+from patroni.decision.cluster import Cluster, Leader, Lsn, Timeline, Token, Twin
 from patroni.decision.lease import Instant, Lease, Proof, lease_left_s
 from patroni.decision.node import Process
 from patroni.decision.request import ReadInstant, Request, Steps, ask
@@ -32,6 +32,7 @@ from tests.simulation.parts import Parts
 from tests.simulation.plan import Kind
 from tests.simulation.postgres_model import Data
 from tests.simulation.store_model import CompareLock
+from tests.simulation.wal import Branch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,12 +265,20 @@ class UnmarkedRewind(Driver):
         pass
 
 
+class NumbersAlone(Driver):
+    """Take equal numbers for equal timelines."""
+
+    def _twin(self, mine: Branch, theirs: Branch, ours: tuple[Timeline, int]) -> Twin:
+        return Twin.NONE
+
+
 LATE = (Kind.STORE_TROUBLE, Kind.CUT_STORE, Kind.SLEW, Kind.STORE_FREEZE)
 DEPOSED = (Kind.STORE_DEPOSED, Kind.STORE_DEPOSED, Kind.SWITCHOVER)
 STALE = (Kind.HOST_CRASH, Kind.SLOW_NETWORK)
 RESTORED = (Kind.STORE_RESTORE, Kind.SWITCHOVER)
 CRASHES = (Kind.POSTMASTER_KILL, Kind.HOST_CRASH, Kind.AGENT_KILL)
 HANDING_OVER = (Kind.SWITCHOVER, Kind.AGENT_STOP, Kind.POSTGRES_KILL)
+PARTED = (Kind.ISOLATE, Kind.CUT_PEER, Kind.HOST_CRASH)
 REWINDING = (Kind.HOST_CRASH, Kind.TRAP_KILL)
 SLOWLY = (Kind.SWITCHOVER, Kind.AGENT_STOP, Kind.SLOW_NETWORK, Kind.STORE_TROUBLE, Kind.STORE_TROUBLE)
 
@@ -293,4 +302,5 @@ BUGS: dict[str, Bug] = {
         parts=Parts(loop=observing(BlindToOrphans)), focus=(Kind.POSTMASTER_KILL,), invariants=("1", "4")
     ),
     "rewind without its mark": Bug(parts=Parts(driver=UnmarkedRewind), focus=REWINDING, invariants=("7",)),
+    "twin timelines taken for one": Bug(parts=Parts(driver=NumbersAlone), focus=PARTED, invariants=("5",)),
 }

@@ -370,16 +370,20 @@ class Checkers:
     # --- invariants 5 and 6
 
     def discarded(self, postgres: Postgres, how: str) -> None:
-        """6: data is given up only where configuration allows it, and beside another good copy."""
+        """6: data is given up only where configuration allows it, and beside another good copy.
+
+        What a rewind cut short has left is none; there a copy that is down is enough.
+        """
         node, settings = self._world.nodes[postgres.name], self._world.plan.settings
         self.note(node, f"{how} of the data directory")
-        self.tally.torn += self._is_torn(node)
+        is_torn = self._is_torn(node)
+        self.tally.torn += is_torn
         may = settings.remove_data_directory_on_rewind_failure or settings.remove_data_directory_on_diverged_timelines
         others = [other for other in self._world.nodes.values() if other is not node and other.postgres.data is not None]
         is_first = how == "MoveDataDirectoryAway" and not any(other.postgres.is_primary for other in others)
         if not may and not is_first:
             self._found("6", node, "discarded its data directory, which the configuration does not allow")
-        elif not any(other.postgres.is_primary for other in others) and not is_first:
+        elif not is_first and not any(other.postgres.is_primary or is_torn > self._is_torn(other) for other in others):
             self._found("6", node, "discarded its data directory, and no primary has another copy")
 
     def unconverged(self) -> str | None:
@@ -394,21 +398,13 @@ class Checkers:
             if node.agent is None:
                 return f"no agent runs on {node.name}"
             is_left_behind = node is not leader and not self._is_streaming(node, leader)
-            if is_left_behind and not self.is_twin(node):
+            if is_left_behind:
                 return f"{node.name} does not stream from {leader.name}"
         return None
 
     def _is_torn(self, node: Node) -> bool:
         """7: a rewind of this node was cut short: nothing is started on it until a clone has replaced it."""
         return node.postgres.data is not None and node.postgres.data.is_torn
-
-    def is_twin(self, node: Node) -> bool:
-        """Whether this node took a timeline that another one took as well: by its number nobody can tell them apart."""
-        leader = self._world.leader()
-        mine, theirs = node.postgres.data, leader.postgres.data if leader is not None else None
-        if mine is None or theirs is None or not node.postgres.is_in_recovery or theirs.branch.left_at(mine.branch) is not None:
-            return False
-        return any(branch.timeline == mine.branch.timeline for branch in theirs.branch.line())
 
     def _is_streaming(self, node: Node, leader: Node) -> bool:
         receiver, data = node.postgres.receiver, node.postgres.data

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from patroni.decision.cluster import HistoryRow, Lsn, SlotName, Timeline
+from patroni.decision.cluster import HistoryRow, Lsn, SlotName, Timeline, Twin
 from patroni.decision.node import ClusterState, ControlData, DataDirectory, Process, Slot, Walsender
 from patroni.decision.request import Request
 from patroni.postgres import request as pg
@@ -139,12 +139,28 @@ class Driver:
         self._require_way(sender)
         assert sender.data is not None
         branch = sender.data.branch
+        data, ours = self.postgres.data, request.ours
+        is_comparable = ours is not None and data is not None and not sender.is_in_recovery
         return RemoteHistory(
             is_primary=not sender.is_in_recovery,
             system_id=sender.data.system_id,
             timeline=Timeline(branch.timeline),
             rows=branch.rows(),
+            twin=self._twin(data.branch, branch, ours) if is_comparable and data is not None and ours else Twin.UNKNOWN,
         )
+
+    def _twin(self, mine: Branch, theirs: Branch, ours: tuple[Timeline, int]) -> Twin:
+        """Compare switch points, and the WAL before our end, as `postgres/twin.py` does."""
+        timeline, until_lsn = ours
+        rows = theirs.rows()
+        ended = next((row.lsn for row in rows if row.timeline == timeline), None)
+        if (ended is None and timeline != theirs.timeline) or timeline > mine.timeline:
+            return Twin.UNKNOWN
+        before = [[(row.timeline, row.lsn) for row in of if row.timeline < timeline] for of in (mine.rows(), rows)]
+        if before[0] != before[1]:
+            return Twin.BY_BEGIN
+        end = until_lsn if ended is None else min(until_lsn, ended)
+        return Twin.NONE if mine.common_lsn(theirs) >= end else Twin.BY_WAL
 
     def _remote(self, conn_url: str) -> Postgres:
         sender = self.postgres.peers.get(urlsplit(conn_url).hostname or "")
@@ -223,9 +239,10 @@ class Driver:
         data.checkpoint_end_lsn, data.state = data.written, ClusterState.SHUT_DOWN
 
     def _remove(self, request: Request[None]) -> Acts[None]:
-        yield self.postgres.takes_s((0.01, 0.5))
+        yield self.postgres.takes_s((0.002, 0.02))
         self._require_down()
         self._on_discard(self.postgres, type(request).__name__)
+        yield self.postgres.takes_s((0.01, 0.5))
         self.postgres.data = None
 
     def _require_down(self) -> None:

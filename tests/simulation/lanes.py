@@ -261,14 +261,12 @@ class Lanes:
     def _ask_history(self, wanted: order.AskLeaderHistory) -> Acts[None]:
         agent = self.agent
         try:
-            said = yield from agent.site.driver.perform(pg.AskRemoteHistory(wanted.conn_url), HISTORY_S)
+            said = yield from agent.site.driver.perform(pg.AskRemoteHistory(wanted.conn_url, wanted.ours), HISTORY_S)
         except FAILURES:
-            history = LeaderHistory(member=wanted.member, age_s=0.0, is_primary=False)
+            seen = event.HistorySeen(history=LeaderHistory(member=wanted.member, age_s=0.0, is_primary=False))
         else:
-            history = LeaderHistory(
-                member=wanted.member, age_s=0.0, is_primary=said.is_primary, timeline=said.timeline, rows=said.rows
-            )
-        agent.post(event.HistorySeen(history=history))
+            seen = event.history_seen(wanted.member, wanted.ours, said)
+        agent.post(seen)
 
     def _touch(self, wanted: order.TouchMember) -> Acts[None]:
         agent = self.agent

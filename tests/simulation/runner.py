@@ -31,7 +31,6 @@ class Report:
     lost: int  # acknowledged statements that the last leader does not have
     converged_s: float  # after the last fault
     orphaned_s: float
-    has_twins: bool  # a node is left behind on a timeline whose number another one took, too
     torn: int  # rewinds that were cut short, or failed after they had begun
     trace: tuple[str, ...] = ()
 
@@ -92,7 +91,6 @@ def _report(world: World, converged_s: float) -> Report:
         lost=_lost(world),
         converged_s=converged_s,
         orphaned_s=checkers.tally.orphaned_s,
-        has_twins=any(checkers.is_twin(node) for node in world.nodes.values()),
         torn=checkers.tally.torn,
         trace=tuple(checkers.notes or ()),
     )
@@ -144,7 +142,6 @@ class Summary:
         yield _line("after an act of the store", f"{sum(report.by_act for report in reports)} statements (not failed)")
         orphaned_s = max((report.orphaned_s for report in reports), default=0.0)
         yield _line("orphaned primary writable", f"max {orphaned_s:.1f} s beside a new agent")
-        yield _line("left on a twin timeline", f"{sum(report.has_twins for report in reports)} schedules (not failed)")
         yield _line("rewinds cut short", f"{sum(report.torn for report in reports)}, their data directories cloned anew")
         yield _line("failed", sum(1 for report in reports if report.violations))
 
