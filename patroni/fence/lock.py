@@ -10,7 +10,9 @@ import hashlib
 import os
 from dataclasses import dataclass
 
-DIRECTORY = "/dev/shm"  # noqa: S108  # memory of this boot; owner and mode are checked by what opens files in it
+from patroni.fence import page_file
+
+DIRECTORY = page_file.DIRECTORY
 
 
 class DataDirectoryTaken(Exception):

@@ -10,10 +10,6 @@ Imported by the guard, so nothing heavy is imported here: no dataclasses, enum o
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 SIZE = 4096
 FORMAT = 1
 _MASK = (1 << 64) - 1
@@ -24,11 +20,11 @@ FORMAT_FIELD = 0
 BOOT_ID = 1  # 64 bits of the kernel's boot id: a page of another boot says nothing
 AGENT_EPOCH = 2  # grows with every agent that takes the page over
 ORDER = 3  # number << 8 | word, one of the ORDER_ words
-DEADLINE_BOOT_NS = 4  # end of the lease in CLOCK_BOOTTIME; 0: it is over
-DEADLINE_RAW_NS = 5  # end of the lease in CLOCK_MONOTONIC_RAW; over when either has passed
-MARGIN_NS = 6  # how long before the end the guard acts
-INCARNATION = 7  # of the lock, 64 bits; a deadline belongs to it alone
-HOLD_NS = 8  # how long a hold lasts before the kill
+# When Postgres must be fenced: the lease's end less its margin, as one number, since two fields are never of one moment.
+DEADLINE_BOOT_NS = 4  # in CLOCK_BOOTTIME; 0: now
+DEADLINE_RAW_NS = 5  # in CLOCK_MONOTONIC_RAW; due when either has passed
+INCARNATION = 6  # of the lock, 64 bits; a deadline belongs to it alone
+HOLD_NS = 7  # how long a hold lasts before the kill
 # Written by the guard.
 STATE = 16  # one of the STATE_ words
 DONE = 17  # the ORDER that was carried out or refused last
@@ -36,11 +32,13 @@ GUARD_PID = 18
 LOOKED_BOOT_NS = 19  # when it looked last
 HELD_BOOT_NS = 20  # when the hold under way began
 ARMED_INCARNATION = 21  # the lock under which it was armed: only its proof thaws
-HELD_PROCESSES = 22  # how many it stopped or killed last
-SWEEP_NS = 23  # how long that took
+SWEPT_PROCESSES = 22  # how many it stopped or killed last
+SWEEP_NS = 23  # how long that took; 0 while it is under way
+THAWING = 24  # 1 while a thaw, or a drill, is under way: whoever takes over finishes it
 _FIELDS = 32
+_NOTE = slice(2048, 4096)  # the guard's last words, for people: text that may be torn
 
-ORDER_DISARM, ORDER_ARM, ORDER_THAW, ORDER_KILL, ORDER_DRILL = 1, 2, 3, 4, 5
+ORDER_DISARM, ORDER_ARM, ORDER_THAW, ORDER_KILL = 1, 2, 3, 4
 STATE_IDLE, STATE_ARMED, STATE_HELD, STATE_KILLED = 1, 2, 3, 4
 
 
@@ -48,32 +46,43 @@ class Page:
     """One page. `memory` is a writable buffer of at least SIZE bytes, page-aligned as mmap gives it."""
 
     def __init__(self, memory: memoryview) -> None:
-        self._words = memory.cast("B")[:SIZE].cast("Q")
-        self._seen = [0] * _FIELDS
+        self._bytes = memory.cast("B")[:SIZE]
+        self._words = self._bytes.cast("Q")
 
     def __getitem__(self, field: int) -> int:
-        """Return a field; of a pair whose writer died between its two stores, what it was before."""
+        """Return a field; of a pair whose writer died between its two stores, what it meant to write."""
         words = self._words
         for _ in range(_READS):
             value = words[2 * field]
             if value ^ words[2 * field + 1] == _MASK:
-                self._seen[field] = value
                 return value
-        return self._seen[field]
+        return words[2 * field]
 
     def __setitem__(self, field: int, value: int) -> None:
         """Write a field. One writer a field: the agent or the guard, as listed above."""
         self._words[2 * field] = value
         self._words[2 * field + 1] = value ^ _MASK
 
+    @property
+    def note(self) -> str:
+        """The guard's last words; empty: it said nothing yet."""
+        return bytes(self._bytes[_NOTE]).partition(b"\0")[0].decode("utf-8", "replace")
+
+    @note.setter
+    def note(self, text: str) -> None:
+        room = _NOTE.stop - _NOTE.start
+        self._bytes[_NOTE] = text.encode()[: room - 1].ljust(room, b"\0")
+
     def clear(self) -> None:
         """Make a new page: all fields 0."""
         for field in range(_FIELDS):
             self[field] = 0
+        self.note = ""
 
     def close(self) -> None:
         """Let go of the memory."""
         self._words.release()
+        self._bytes.release()
 
 
 def numbered(number: int, word: int) -> int:
@@ -89,8 +98,3 @@ def word_of(order: int) -> int:
 def number_of(order: int) -> int:
     """Return the number of a numbered order."""
     return order >> 8
-
-
-def fields() -> Iterator[int]:
-    """Return all fields, for whoever copies or prints a page."""
-    return iter(range(_FIELDS))
