@@ -29,7 +29,7 @@ from tests.simulation.agent_model import Agent
 from tests.simulation.clients import Target
 from tests.simulation.node import Node
 from tests.simulation.postgres_model import Phase, Postgres, Statement
-from tests.simulation.store_model import HISTORY, LEADER, STATUS, Lock
+from tests.simulation.store_model import HISTORY, LEADER, MEMBERS, STATUS, Lock
 from tests.simulation.wal import Branch
 
 if TYPE_CHECKING:
@@ -277,7 +277,10 @@ class Checkers:
             self._found("3", node, f"promoted at {branch.switch_lsn}, published was {min(published)}, allowed lag {limit}")
 
     def _check_rivals(self, node: Node, branch: Branch, lock: Lock) -> None:
-        """4: nobody is elected before a node that answered all the time and had more of the same history, or a newer one."""
+        """4: nobody is elected before a member that answered all the time and had more of the same history, or a newer one.
+
+        A node whose member key has expired is none, to the candidates as in the contract (ha_behaviour.md §2.12).
+        """
         if self._world.faults.may_hide or lock.free_s > PATIENCE_S:
             return
         mine = branch.parent.timeline if branch.parent is not None else branch.timeline
@@ -293,6 +296,7 @@ class Checkers:
             postgres, agent = node.postgres, node.agent
             answers = agent is not None and not node.is_frozen and postgres.is_accepting and postgres.is_in_recovery
             answers = answers and agent is not None and agent.loop._memory.released_at_s is None
+            answers = answers and self._world.store.value(f"{MEMBERS}{node.name}") is not None
             timeline = postgres.data.branch.timeline if postgres.data is not None else 0
             self._looks[node.name].append(_Look(self._now_s, answers, postgres.position, timeline))
 

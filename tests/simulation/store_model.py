@@ -35,6 +35,7 @@ PREFIX = "/service/sim/"
 LEADER = PREFIX + "leader"
 STATUS = PREFIX + "status"
 HISTORY = PREFIX + "history"
+MEMBERS = PREFIX + "members/"
 NAME = "store"
 
 
