@@ -14,8 +14,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
+from patroni.fence import guard_main, page_file, runner
 from patroni.fence import page as p
-from patroni.fence import page_file, runner
 from patroni.fence.lock import page_name
 from patroni.fence.page_file import PageFile, PageUnusable
 
@@ -125,7 +125,7 @@ def connect(name: str, user: int) -> Line | None:
 def start(where: Place, file: PageFile) -> None:
     """Start a guard on this page; one that runs already is as good. Returns when its socket can be connected to."""
     python = os.path.realpath(sys.executable)  # not the environment's link: an isolated start needs nothing of it
-    words = [python, "-I", "-S", "-E", os.path.realpath(runner.__file__), where.directory, where.name, str(file.fd)]
+    words = [python, "-I", "-S", "-E", os.path.realpath(guard_main.__file__), where.directory, where.name, str(file.fd)]
     try:
         starter = subprocess.Popen(
             [*words, *sorted(where.executables)],

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _STOP_BIT = 1 << (sweep.SIGSTOP - 1)
 _DELETED = " (deleted)"
-_CHUNK = 65536
+_CHUNK = 4096  # more than any stat or status; a larger buffer would be memory for nothing
 
 
 class Kernel:
@@ -70,7 +70,7 @@ class Kernel:
             return False
 
     def _children(self, pid: int) -> list[int]:
-        words = self._read(f"{pid}/task/{pid}/children")
+        words = self._read(f"{pid}/task/{pid}/children", is_long=True)
         if words is not None:
             return [int(word) for word in words.split()]
         if self._look(pid) is None:
@@ -133,15 +133,15 @@ class Kernel:
             return True
         return True
 
-    def _read(self, path: str) -> bytes | None:
-        """Read a file of /proc; None: there is none, or its process ended."""
+    def _read(self, path: str, *, is_long: bool = False) -> bytes | None:
+        """Read a file of /proc; None: there is none, or its process ended. is_long: more than one call may return."""
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             return None
         try:
             text = os.read(fd, _CHUNK)
-            while text and (more := os.read(fd, _CHUNK)):
+            while is_long and (more := os.read(fd, _CHUNK)):
                 text += more
         except ProcessLookupError:
             return None

@@ -51,9 +51,18 @@ def survive_memory_pressure() -> None:
     for score in _OOM_SCORES:
         if _write("/proc/self/oom_score_adj", score.encode()):
             break
-    lock = _ctypes.dlsym(_ctypes.dlopen(None, 0), "mlock2")  # type: ignore[arg-type]  # None: this program
+    _call("malloc_trim", 0)  # 1 MB that compiling needed, where the modules are not compiled yet
     for begin, end in _mappings():
-        _ctypes.call_function(lock, (_Word(begin), _Word(end - begin), _MLOCK_ONFAULT))  # more than the limit: ENOMEM
+        _call("mlock2", _Word(begin), _Word(end - begin), _MLOCK_ONFAULT)  # beyond the limit: ENOMEM
+
+
+def _call(name: str, *words: _Word | int) -> None:
+    """Call a function of the C library, where it has it."""
+    try:
+        function = _ctypes.dlsym(_ctypes.dlopen(None, 0), name)  # type: ignore[arg-type]  # None: what is loaded already
+    except OSError:
+        return
+    _ctypes.call_function(function, words)
 
 
 def _mappings() -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""The guard as a process: `PYTHON -I -S -E runner.py DIRECTORY NAME PAGE_FD EXECUTABLE...` (design.md §5, safety_rules.md §4).
+"""The guard as a process: `guard_main.py DIRECTORY NAME PAGE_FD EXECUTABLE...` (design.md §5, safety_rules.md §4).
 
 One loop: hear messages, take a turn of the guard, answer, wait as long as the guard says. Own session, no threads, no disk
 after the start; what it knows beyond the page are its connections. Ends when nobody needs it: idle, or killed with nothing
@@ -13,14 +13,10 @@ what a frozen listener does not take is dropped.
 
 from __future__ import annotations
 
-import os
-import sys
-
-if __name__ == "__main__":  # run by its path, isolated: this is all that is added to where modules are looked for
-    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-
 import _socket
+import os
 import select
+import sys
 import time
 
 from patroni.fence import guard as g
@@ -255,7 +251,3 @@ def main(words: list[str]) -> int:
     os.set_inheritable(int(page_fd), False)
     Runner(directory, PageFile(int(page_fd)), Kernel(directory, frozenset(executables)), listener).run()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
