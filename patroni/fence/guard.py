@@ -110,10 +110,10 @@ class Guard:
 
     def give_up(self) -> GuardSteps[None]:
         """Stop guarding. What is held or killed ends first: a hold is never lifted by this order."""
-        if self.state == p.STATE_HELD:
-            yield from self._kill("disarmed while held")
-        if self.state == p.STATE_KILLED and (yield from sweep.find()):
-            return
+        if self.state in (p.STATE_HELD, p.STATE_KILLED):
+            yield from self._kill("disarmed while held" if self.state == p.STATE_HELD else "")
+            if not self.is_empty:
+                return
         if self._page[p.THAWING]:
             yield from self._go_on()
         self._postmaster = None

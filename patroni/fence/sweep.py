@@ -245,7 +245,7 @@ def _kill_round(found: tuple[Seen, ...]) -> Steps[int]:
 
 def kill_stopped() -> Steps[None]:
     """Kill orphans that a hold left behind: continued, each would finish its statement and acknowledge it (rule 13)."""
-    yield from _send_kill([each for each in (yield from find()) if each.letter in STOPPED])
+    yield from _send_kill([each for each in (yield from find()) if each.is_quiet])
 
 
 def _send_kill(processes: Collection[Seen]) -> Steps[None]:
