@@ -45,7 +45,7 @@ class GuardFence:
 
     def __init__(self, place: Place, hold_s: float, margin: Callable[[float], float] = margin_s) -> None:
         """hold_s: fence.hold_s. margin: s before the lease's end, by ttl_s; more of it where a watchdog needs it."""
-        self._place = place
+        self.place = place
         self._hold_s = hold_s
         self._margin = margin
         self._ordering = threading.Lock()  # one order at a time; held while its answer is awaited
@@ -72,7 +72,7 @@ class GuardFence:
         with self._ordering:
             self._hang_up()
             waking, file, pid = self._adopt() or self._start()
-            self._orders = launch.connect(self._place.name, self._place.user)
+            self._orders = launch.connect(self.place.name, self.place.user)
             if self._orders is None:
                 raise GuardUnavailable("the guard ended as soon as it was there")
             self._orders.ask("agent")
@@ -89,6 +89,11 @@ class GuardFence:
     def pid(self) -> int | None:
         """The guard's process; None: none was launched."""
         return self._pid
+
+    def close(self) -> None:
+        """Hang up; a guard that is idle then ends. What it guards it goes on guarding."""
+        with self._ordering:
+            self._hang_up()
 
     def set_hold_s(self, hold_s: float) -> None:
         """Use a changed fence.hold_s from the next arming on."""
@@ -295,12 +300,14 @@ class GuardFence:
                 message = b""
             with self._lock:
                 if not message and self._wakes is wakes:
-                    self._wakes = None  # closed by the next `launch`
+                    self._wakes = None
                 if message.startswith(b"! "):
                     self._said = [*self._said, message[2:].decode("utf-8", "replace")][-_LINES:]
                 elif message:
                     self._heard, self._asked, self._is_silent = now, None, False
-                wakes = self._wakes
+            if not message:
+                wakes.close()
+                return
 
     def _is_settled(self) -> bool:
         """Return whether the guard has carried out what it was told before; asks it once."""
@@ -323,7 +330,7 @@ class GuardFence:
 
     def _adopt(self) -> tuple[Line, PageFile, int] | None:
         """Connect to the guard that runs, and have its page; None: none runs."""
-        line = launch.connect(self._place.name, self._place.user)
+        line = launch.connect(self.place.name, self.place.user)
         if line is None:
             return None
         answer, fd = line.ask_for_page("agent")
@@ -337,8 +344,8 @@ class GuardFence:
 
     def _start(self) -> tuple[Line, PageFile, int]:
         """Start a guard on the page that is known, left behind, or new."""
-        file = self._file or launch.own_page(self._place)
-        launch.start(self._place, file)
+        file = self._file or launch.own_page(self.place)
+        launch.start(self.place, file)
         started = self._adopt()
         if file is not self._file:
             file.close()

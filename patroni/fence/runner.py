@@ -36,7 +36,7 @@ _MESSAGES = 16  # of one connection before a turn
 _CONNECTIONS = 32
 _LINES = 50  # kept for an agent that is not there now
 _FIRST_AGENT_NS = 10_000_000_000  # so long an unused guard waits for the agent that started it
-_LINGER_NS = 5_000_000_000  # a start that was under way when its agent died may launch a postmaster after the kill
+_LINGER_NS = 3_000_000_000  # a start that was under way when its agent died may launch a postmaster after the kill
 _FAULT_S = 0.05
 _DRILL_LIMIT_MS = 5000
 
