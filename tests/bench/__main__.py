@@ -8,7 +8,7 @@ import statistics
 import sys
 from datetime import UTC, datetime
 
-from tests.bench import health_check, idle, outage
+from tests.bench import health_check, hold, idle, outage
 from tests.bench.figure import Figure, table
 from tests.bench.machine import load, machine
 from tests.bench.scenario import Effort, Measured, Scenario, say
@@ -16,7 +16,7 @@ from tests.bench.software import CannotMeasure, Software, ours, stock
 from tests.support.program import MissingProgram, find_program
 from tests.support.waiting import NotInTime
 
-SCENARIOS = [*outage.scenarios(), *idle.scenarios(), *health_check.scenarios()]
+SCENARIOS = [*outage.scenarios(), *idle.scenarios(), *health_check.scenarios(), *hold.scenarios()]
 RATIO = Figure(name="GET /primary, Connection: close, ours / stock", unit="x", least=3, digits=1)
 
 

@@ -24,7 +24,6 @@ _SETTINGS = (
     "listen_addresses = ''",
     "fsync = off",
     "shared_buffers = 16MB",
-    "max_connections = 150",
     "dynamic_shared_memory_type = mmap",
     "logging_collector = off",
 )
@@ -54,9 +53,14 @@ class Server:
         shutil.copytree(self.directory, directory)
         return Server(directory, self.binaries)
 
-    def start(self) -> None:
+    def start(self, max_connections: int = 150) -> None:
         """Start it with a table to write to, as a postmaster that leads its session."""
-        settings = [*_SETTINGS, f"port = {self.port}", f"unix_socket_directories = '{self.directory}'"]
+        settings = [
+            *_SETTINGS,
+            f"max_connections = {max_connections}",
+            f"port = {self.port}",
+            f"unix_socket_directories = '{self.directory}'",
+        ]
         with (self.data_dir / "postgresql.conf").open("a") as conf:
             conf.write("\n".join(settings) + "\n")
         self.start_again()
@@ -127,17 +131,21 @@ class Server:
         return count
 
     @contextmanager
-    def load(self, sessions: int, stormers: int) -> Iterator[Sequence[subprocess.Popen[str]]]:
-        """Let so many sessions write all the time, and so many clients connect anew for each row; nice to other tests."""
+    def load(self, sessions: int, stormers: int, rows_each_s: int | None = None) -> Iterator[Sequence[subprocess.Popen[str]]]:
+        """Let so many sessions write all the time, and so many clients connect anew for each row; nice to other tests.
+
+        rows_each_s: of all sessions; None: as many as they can.
+        """
         script = self.directory / "insert.sql"
         script.write_text(_INSERT)
         words = ["nice", "-n", "10", str(self.binaries.bin_dir / "pgbench"), "-n", "-f", str(script), "-T", "120"]
         words += ["-h", str(self.directory), "-p", str(self.port), "-U", "postgres"]
+        rate = [] if rows_each_s is None else ["-R", str(rows_each_s)]
         clients = [
             subprocess.Popen(
                 [*words, *more, "postgres"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.directory
             )
-            for more in (["-c", str(sessions)], ["-C", "-c", str(stormers)])
+            for more in (["-c", str(sessions), *rate], ["-C", "-c", str(stormers), *rate])
         ]
         try:
             wait_until(lambda: len(self.processes()) >= sessions, LIMIT_S, "the load")
