@@ -29,7 +29,8 @@ STATES = {
     p.STATE_HELD: GuardState.HELD,
     p.STATE_KILLED: GuardState.KILLED,
 }
-_ASK_EVERY_S = 0.5
+_SILENT_S = launch.ANSWER_S
+_STEP_S = 0.4
 _IDLE_S = 3600.0
 _LINES = 50
 _MESSAGE_BYTES = 1024
@@ -57,8 +58,9 @@ class GuardFence:
         self._is_given_up = False  # `disarm` was called since: a refusal that comes later concerns nobody
         self._wakes: socket.socket | None = None  # non-blocking
         self._pid: int | None = None
-        self._asked: Instant | None = None  # of the oldest question that was not answered
-        self._heard: Instant | None = None
+        self._stepped: Instant | None = None  # when `step` was called last
+        self._looked = 0  # the page's LOOKED_BOOT_NS then; it looks four times a second while it guards
+        self._looked_at: Instant | None = None  # when that was seen to change last
         self._is_silent = False
         self._said: list[str] = []
 
@@ -72,17 +74,14 @@ class GuardFence:
         with self._ordering:
             self._hang_up()
             waking, file, pid = self._adopt() or self._start()
-            self._orders = launch.connect(self.place.name, self.place.user)
-            if self._orders is None:
-                raise GuardUnavailable("the guard ended as soon as it was there")
-            self._orders.ask("agent")
             waking.socket.setblocking(False)
             with self._lock:
                 self._file = file
-                self._wakes, self._pid, self._asked, self._is_silent = waking.socket, pid, None, False
+                self._wakes, self._pid, self._looked_at, self._is_silent = waking.socket, pid, None, False
                 self._said += waking.said
                 page = self._page()
                 page[p.AGENT_EPOCH] = page[p.AGENT_EPOCH] + 1
+            self._orders = launch.connect(self.place.name, self.place.user)
             return pid
 
     @property
@@ -205,7 +204,7 @@ class GuardFence:
         self._wake()
 
     def state(self) -> GuardState:
-        """See `Fence`. ABSENT: none was launched, it ended, or it has not answered for 1 s."""
+        """See `Fence`. ABSENT: none was launched, it ended, or it has not looked for 1 s while it should."""
         with self._lock:
             page = self._page_or_none()
             if page is None or self._wakes is None or self._is_silent:
@@ -213,24 +212,22 @@ class GuardFence:
             return STATES.get(page[p.STATE], GuardState.ABSENT)
 
     def step(self, now: Instant) -> float:
-        """Hear the guard, and ask it twice a second while it is armed; return in how many seconds to be called again."""
+        """Hear the guard, and see that it looks; return in how many seconds to be called again."""
         if self._wakes is None:
             return _IDLE_S
-        self._hear(now)
+        self._hear()
         with self._lock:
             page = self._page()
-            if page[p.STATE] == p.STATE_IDLE and page[p.ORDER] == page[p.DONE] and not self._is_silent:
+            looked, was_away = page[p.LOOKED_BOOT_NS], self._stepped is None or elapsed_s(self._stepped, now) >= _SILENT_S
+            self._stepped = now
+            if page[p.STATE] == p.STATE_IDLE and page[p.ORDER] == page[p.DONE]:
+                self._is_silent = False  # it sleeps until it is told something
                 return _IDLE_S
-            is_waiting = self._asked is not None
-            is_due = self._heard is None or elapsed_s(self._heard, now) >= _ASK_EVERY_S
-            if self._asked is not None and elapsed_s(self._asked, now) >= launch.ANSWER_S:
-                self._is_silent = now.boot_s - page[p.LOOKED_BOOT_NS] / 1e9 >= launch.ANSWER_S  # else its answer was dropped
-                self._asked = None
-            elif not is_waiting and is_due:
-                self._asked = now
-        if self._asked is not None and not is_waiting:
-            self._wake()
-        return _ASK_EVERY_S
+            if was_away or looked != self._looked or self._looked_at is None:  # away: who was frozen with us goes on now, too
+                self._looked, self._looked_at, self._is_silent = looked, now, False
+            elif elapsed_s(self._looked_at, now) >= _SILENT_S:
+                self._is_silent = True
+        return _STEP_S
 
     # --- the page, all under _lock
 
@@ -288,7 +285,7 @@ class GuardFence:
             except OSError:
                 return
 
-    def _hear(self, now: Instant) -> None:
+    def _hear(self) -> None:
         """Take what the guard sent; never waits. The keeper's thread alone comes here."""
         wakes = self._wakes
         while wakes is not None:
@@ -303,8 +300,6 @@ class GuardFence:
                     self._wakes = None
                 if message.startswith(b"! "):
                     self._said = [*self._said, message[2:].decode("utf-8", "replace")][-_LINES:]
-                elif message:
-                    self._heard, self._asked, self._is_silent = now, None, False
             if not message:
                 wakes.close()
                 return
@@ -333,9 +328,13 @@ class GuardFence:
         line = launch.connect(self.place.name, self.place.user)
         if line is None:
             return None
-        answer, fd = line.ask_for_page("agent")
-        if fd is None:
-            raise GuardUnavailable("the guard did not show its page")
+        try:
+            answer, fd = line.ask_for_page("agent")
+            if fd is None:
+                raise GuardUnavailable("the guard did not show its page")
+        except GuardUnavailable:
+            line.close()
+            raise
         known = self._file
         if known is None or not os.path.sameopenfile(known.fd, fd):
             return line, PageFile(fd), answer.pid
