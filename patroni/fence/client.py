@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from patroni.decision.cluster import Incarnation
 from patroni.decision.lease import Instant, Proof, elapsed_s, fence_left_s
 from patroni.decision.view import GuardState
 
@@ -36,6 +37,32 @@ class Fence(Protocol):
 
     def step(self, now: Instant) -> float:
         """Do what is due now; return in how many seconds to be called again at the latest."""
+
+
+class HoldingFence(Fence, Protocol):
+    """A fence that outlives the agent, and can hold a server and let it go on. Its calls wait: none on the keeper's thread."""
+
+    @property
+    def pid(self) -> int | None:
+        """The guard's process, whose end is an event; None: none was launched."""
+
+    def launch(self) -> int:
+        """Adopt the guard that runs, or start one; return its pid. Raise GuardUnavailable."""
+
+    def is_armed_under(self, incarnation: Incarnation) -> bool:
+        """Return whether it guards or holds a server under this very lock, whichever agent armed it."""
+
+    def adopt(self, proof: Proof) -> bool:
+        """Renew from now on what an earlier agent armed under this lock; False: it is armed under another, or not at all."""
+
+    def thaw(self, proof: Proof, held_under: Incarnation | None = None) -> bool:
+        """Let a held server go on; return whether it does. proof: sent after the hold. held_under: see GuardFence."""
+
+    def kill(self) -> bool:
+        """End Postgres now, held or not; return whether it is acknowledged."""
+
+    def said(self) -> list[str]:
+        """Return what the guard reported since the last call, for the log."""
 
 
 class InProcessFence:

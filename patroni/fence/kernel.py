@@ -7,6 +7,7 @@ Imported by the guard: nothing heavy here (see page.py). One system call is abou
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # the module behind `signal`, which imports enum; no types exist for it
 import os
 
 from patroni.fence import sweep
@@ -121,16 +122,26 @@ class Kernel:
 
     def _send(self, request: sweep.Send) -> bool:
         """Send a signal. One that may not be sent was not: its process is found running, and the hold incomplete."""
-        if request.started is not None:
-            stat = self._stat(request.pid)
-            if stat is None or int(stat[19]) != request.started:
-                return False
         try:
-            os.kill(request.pid, request.number)
+            if request.started is None:
+                os.kill(request.pid, request.number)
+                return True
+            return self._send_to_known(request)
         except ProcessLookupError:
             return False
         except PermissionError:
             return True
+
+    def _send_to_known(self, request: sweep.Send) -> bool:
+        """Send a signal to the process that began then: its start is read while a pidfd pins it (rule 1)."""
+        pidfd = os.pidfd_open(request.pid)
+        try:
+            stat = self._stat(request.pid)
+            if stat is None or int(stat[19]) != request.started:
+                return False
+            _signal.pidfd_send_signal(pidfd, request.number)
+        finally:
+            os.close(pidfd)
         return True
 
     def _read(self, path: str, *, is_long: bool = False) -> bytes | None:

@@ -73,8 +73,12 @@ def make_page(name: str) -> PageFile:
         raise PageUnusable(f"{draft}: {error.strerror}") from error
     try:
         fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise PageUnusable(f"{draft}: {error.strerror}") from error
+    try:
         os.posix_fallocate(fd, 0, p.SIZE)  # now, not at the first write, whose SIGBUS would end the process
     except OSError as error:
+        os.close(fd)
         raise PageUnusable(f"{draft}: {error.strerror}") from error
     file = PageFile(fd)
     file.page.clear()

@@ -212,11 +212,11 @@ class Killed:
 
 
 def kill(known: Seen | None = None, rounds: int = KILL_ROUNDS) -> Steps[Killed]:
-    """End all processes of the server, postmaster last. known: its postmaster, stopped with its children before any scan."""
-    if known is not None:
-        yield from _hold_family(known, STOP_ROUNDS)
-    left = yield from find()
+    """End all processes of the server, postmaster last. known: its postmaster, ended with its children before any scan."""
     count = 0
+    if known is not None:
+        count = yield from _kill_family(known)
+    left = yield from find()
     for _ in range(rounds):
         if not left:
             break
@@ -226,21 +226,27 @@ def kill(known: Seen | None = None, rounds: int = KILL_ROUNDS) -> Steps[Killed]:
     return Killed(count, left)
 
 
+def _kill_family(root: Seen) -> Steps[int]:
+    """Kill a postmaster and its children, also those that left the directory; return how many there were.
+
+    All are stopped first, so that nobody acknowledges, nobody is born behind the scan, and nobody reacts to another one's end.
+    """
+    yield from _hold_family(root, STOP_ROUNDS)
+    family = []
+    for pid in (yield from _children(root)):
+        child = yield Look(pid)
+        if isinstance(child, Seen) and child.parent == root.pid:
+            family.append(child)
+    yield from _send_kill(family)
+    return len(family) + bool((yield Send(root.pid, root.started, SIGKILL)))
+
+
 def _kill_round(found: tuple[Seen, ...]) -> Steps[int]:
-    """Kill whom one scan found, and what was born meanwhile; an orphan that is in the kernel holds up nobody."""
+    """Kill whom one scan found; an orphan that is in the kernel holds up nobody."""
     for root in _postmasters(found):
-        yield from _hold_family(root, STOP_ROUNDS)  # so that nobody acknowledges, and nobody is born behind the scan below
-    family = {each.pid: each for each in (yield from find())}
-    postmasters = _postmasters(tuple(family.values()))
-    for root in postmasters:
-        for pid in (yield from _children(root)):
-            child = yield Look(pid)
-            if isinstance(child, Seen) and child.parent == root.pid:
-                family.setdefault(pid, child)  # one that left the directory
-    last = {root.pid for root in postmasters}
-    yield from _send_kill([each for each in family.values() if each.pid not in last])
-    yield from _send_kill(postmasters)
-    return len(family)
+        yield from _kill_family(root)
+    yield from _send_kill(found)
+    return len(found)
 
 
 def kill_stopped() -> Steps[None]:

@@ -338,6 +338,21 @@ def test_a_child_that_left_the_directory_is_killed_too() -> None:
     assert outcome(world) == GONE
 
 
+@pytest.mark.parametrize("state", [ARMED, HELD])
+def test_a_server_whose_directory_was_renamed_is_ended_too(state: int) -> None:
+    world, page = a_server(), a_page(ARMED)
+    guard = g.Guard(page)
+    turn(guard, world)
+    if state == HELD:
+        page[p.DEADLINE_BOOT_NS] = 0
+        turn(guard, world)
+    for each in world.processes.values():
+        each.is_in_directory = False
+    page[p.DEADLINE_BOOT_NS] = 0
+    turn(guard, world)
+    assert (guard.state, outcome(world)) == (KILLED, GONE)
+
+
 def test_what_appears_after_the_kill_is_killed() -> None:
     world, page = prepared(ARMED, p.ORDER_KILL, AHEAD)
     guard = g.Guard(page)

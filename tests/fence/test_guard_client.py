@@ -18,6 +18,7 @@ from patroni.decision.lease import Proof, margin_s
 from patroni.decision.view import GuardState
 from patroni.fence import guard_launch
 from patroni.fence import page as p
+from patroni.fence.client import HoldingFence
 from patroni.fence.guard_client import GuardFence
 from patroni.fence.guard_launch import GuardUnavailable
 from tests.fence.conftest import end_guard, is_guard
@@ -62,6 +63,11 @@ def later(first: Proof, seconds: float, incarnation: str | None = None) -> Proof
 
 def deadline_s(fence: GuardFence) -> float:
     return fence._page()[p.DEADLINE_BOOT_NS] / 1e9
+
+
+def test_it_is_a_fence(fence: GuardFence) -> None:
+    holding: HoldingFence = fence
+    assert holding.pid is not None
 
 
 def test_arming_is_acknowledged_and_disarming_takes_it_back(fence: GuardFence) -> None:
