@@ -1,7 +1,8 @@
 """Repeats: a line that says the same again falls to DEBUG after the third time, and once a minute it is said that it goes on.
 
-A long outage would otherwise fill the log with one sentence (style.md §10). The heartbeats are left alone, since log parsers
-count on one a cycle (contract/logs_and_metrics.md §4), and so is what answers an operator.
+A long outage would otherwise fill the log with one sentence (style.md §10); another error under the same words is another
+line. The heartbeats are left alone, since log parsers count on one a cycle (contract/logs_and_metrics.md §4), and so is what
+answers an operator.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ class Repeats:
     """Used by one thread at a time."""
 
     def __init__(self) -> None:
-        self._series: OrderedDict[tuple[str, int, str], _Series] = OrderedDict()
+        self._series: OrderedDict[tuple[str, int, str, str], _Series] = OrderedDict()
 
     def judged(self, record: logging.LogRecord) -> logging.LogRecord | None:
         """Return the record as it is to be written; None: it has fallen to DEBUG, which its logger does not want.
 
-        record: complete, and nobody else's: it may be changed.
+        record: complete, its trace made into text, and nobody else's: it may be changed. Another trace is another line.
         """
-        if record.levelno < logging.INFO or not record.name.startswith(PARTS) or record.exc_info:
+        if record.levelno < logging.INFO or not record.name.startswith(PARTS):
             return record
-        series = self._of((record.name, record.levelno, record.getMessage()), record.created)
+        series = self._of((record.name, record.levelno, record.getMessage(), record.exc_text or ""), record.created)
         series.count, series.seen_s = series.count + 1, record.created
         if series.count <= SHOWN:
             series.shown_s = record.created
@@ -52,7 +53,7 @@ class Repeats:
         record.levelno, record.levelname = logging.DEBUG, logging.getLevelName(logging.DEBUG)
         return record if logging.getLogger(record.name).isEnabledFor(logging.DEBUG) else None
 
-    def _of(self, key: tuple[str, int, str], now_s: float) -> _Series:
+    def _of(self, key: tuple[str, int, str, str], now_s: float) -> _Series:
         """Return the series of this line; one that was quiet for a minute, or whose clock went back, begins anew."""
         series = self._series.pop(key, None)
         if series is None or not 0 <= now_s - series.seen_s < MINUTE_S:

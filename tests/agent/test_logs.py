@@ -114,6 +114,28 @@ def test_everything_is_written_in_order_at_the_end(logs: Logs, tmp_path: Path) -
     assert in_file(tmp_path).splitlines() == ["INFO before start", *(f"WARNING {n}" for n in range(100)), f"INFO {OWNER}"]
 
 
+def test_another_error_under_the_same_words_is_no_repeat(logs: Logs, tmp_path: Path) -> None:
+    logs.apply(a_section(tmp_path))
+    for number in range(5):
+        try:
+            raise ValueError(f"error {number}")
+        except ValueError:
+            logging.getLogger("patroni.agent.agent").exception("a turn failed")
+    logs.close(DEADLINE_S)
+    assert [f"ValueError: error {number}" in in_file(tmp_path) for number in range(5)] == [True] * 5
+
+
+def test_the_same_error_again_and_again_is_a_repeat(logs: Logs, tmp_path: Path) -> None:
+    logs.apply(a_section(tmp_path))
+    for _ in range(5):
+        try:
+            raise ValueError("always this one")
+        except ValueError:
+            logging.getLogger("patroni.agent.agent").exception("a turn failed")
+    logs.close(DEADLINE_S)
+    assert in_file(tmp_path).count("ValueError: always this one") == 3
+
+
 def test_levels(logs: Logs, tmp_path: Path) -> None:
     forgotten, chosen, below = (logging.getLogger(f"patroni.test{name}") for name in ("a", "b", "b.c"))
     forgotten.setLevel("DEBUG")
