@@ -1,13 +1,14 @@
 """The REST API and the client towards peers follow the file of a running agent (contract/configuration.md §1.9).
 
-What cannot be used, a port that somebody else has or a certificate that cannot be read, leaves the former settings of that
-part in force, with a line that says why; the next SIGHUP tries again.
+What cannot be used leaves the former settings of that part in force, with a line that says why; the next SIGHUP tries again.
+A certificate that cannot be read holds back all of its part, an address that somebody else has only the address.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from patroni.agent.configure import client_config, rest_config
 from patroni.agent.preflight import faults_of_certificates
@@ -25,6 +26,7 @@ class Network:
     ) -> None:
         """use_…: take other settings, or raise OSError and go on with the former ones."""
         self.rest = rest
+        self._is_refused = False  # what was wanted last is not what is in force
         self._use_rest = use_rest
         self._use_client = use_client
 
@@ -36,13 +38,25 @@ class Network:
             logger.error("%s; the former settings of restapi and ctl stay in force", fault)
         if faults:
             return
-        try:
-            if wanted != self.rest or wanted.tls is not None:
-                self._use_rest(wanted)
-            self.rest = wanted
-        except OSError as error:
-            logger.error("restapi: the former settings stay in force: %s", error)
+        if wanted != self.rest or wanted.tls is not None or self._is_refused:
+            self._follow_rest(wanted)
         try:
             self._use_client(client)
         except OSError as error:
             logger.error("ctl: the former settings stay in force: %s", error)
+
+    def _follow_rest(self, wanted: RestConfig) -> None:
+        """Use these settings; where the address is refused, the others at the former one."""
+        former = self.rest
+        self._is_refused = False
+        for each in (wanted, replace(wanted, host=former.host, port=former.port, connect_address=former.connect_address)):
+            try:
+                self._use_rest(each)
+            except OSError as error:
+                logger.error("restapi: the former settings stay in force: %s", error)
+                self._is_refused = True
+            else:
+                self.rest = each
+                return
+            if (wanted.host, wanted.port) == (former.host, former.port):
+                return

@@ -7,11 +7,12 @@ its time. Not promised: an answer between `bind` and `start` (contract/rest_api.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +41,17 @@ class _Change:
     config: RestConfig
     tls: ssl.SSLContext | None
     access: Access
-    socket: socket.socket
+    address: _Address
+    socket: socket.socket | None  # None: our own former one is in its way, and must be given up first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Address:
+    """What a socket is bound to, names resolved."""
+
+    family: int
+    value: Any  # as `socket.bind` takes it
+    words: str  # for people, as it is written
 
 
 class RestServer:
@@ -65,7 +76,7 @@ class RestServer:
 
     def bind(self) -> int:
         """Take the address; return the port. OSError: it is not ours to take, and its message names it."""
-        self._socket = _listening_socket(self._config, self._backlog)
+        self._socket = _listening_socket(_address(self._config), self._backlog)
         port: int = self._socket.getsockname()[1]
         return port
 
@@ -78,15 +89,48 @@ class RestServer:
         """Use other settings from now on; OSError: they cannot be used, and nothing has changed.
 
         Resolves names and reads files, so only on a thread that may block. A new address is ours before the former one is
-        given up; on the same one no connection is refused meanwhile. Certificates are read anew, whatever changed.
+        given up, so that no connection is refused meanwhile; only where the former one is in its way (`127.0.0.1` and all
+        interfaces, one port) it goes first, and is taken back if that does not help. Somebody else may have been faster:
+        the error then says that nothing is served until the next try. Certificates are read anew, whatever changed.
         """
-        assert self._socket is not None
         tls = tls_context(config.tls) if config.tls else None
         access = load_access(config, resolve_host)
-        is_moved = (config.host, config.port) != (self._config.host, self._config.port)
-        listening = _listening_socket(config, self._backlog) if is_moved else self._socket.dup()
-        change = _Change(config=config, tls=tls, access=access, socket=listening)
-        asyncio.run_coroutine_threadsafe(self._follow(change), self._loop).result(self._limits.request_s)
+        address = _address(config)
+        change = _Change(config=config, tls=tls, access=access, address=address, socket=self._taken(config, address))
+        try:
+            self._on_loop(lambda: self._follow(change))
+        except OSError:
+            if change.socket is not None and change.socket is not self._socket:
+                change.socket.close()
+            raise
+
+    def _taken(self, config: RestConfig, address: _Address) -> socket.socket | None:
+        """Return a socket that listens there; None: there may be one once ours is given up."""
+        former = self._socket
+        if former is not None and (config.host, config.port) == (self._config.host, self._config.port):
+            return former.dup()
+        try:
+            return _listening_socket(address, self._backlog)
+        except OSError as error:
+            if former is None or error.errno != errno.EADDRINUSE or former.getsockname()[1] != config.port:
+                raise
+            return None
+
+    def _on_loop(self, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a step on the loop; OSError: it failed, or did not begin in time, and never will."""
+        claim = threading.Lock()  # taken once: by the step, or by who waits no longer for it
+
+        async def run() -> None:
+            if claim.acquire(blocking=False):
+                await step()
+
+        done = asyncio.run_coroutine_threadsafe(run(), self._loop)
+        try:
+            done.result(self._limits.request_s)
+        except TimeoutError as error:
+            if claim.acquire(blocking=False):
+                raise TimeoutError(f"restapi: its thread did nothing for {self._limits.request_s:g} s") from error
+            done.result(self._limits.request_s)
 
     def stop(self, within_s: float) -> None:
         """Serve no new request, wait for running ones at most `within_s`, then close everything."""
@@ -104,28 +148,55 @@ class RestServer:
 
     async def _follow(self, change: _Change) -> None:
         """Serve by the new settings; connections of other ones are closed as soon as nothing is under way on them."""
-        former, is_equal = self._server, change.config == self._config
-        self._config, self._tls, self._socket = change.config, change.tls, change.socket
+        is_equal = change.config == self._config
+        listening = change.socket or await self._exchanged(change.address)
+        former, self._server = self._server, await self._served(listening, change.tls)
+        self._config, self._tls, self._socket = change.config, change.tls, listening
         self._service.configure(change.config, change.access)
-        await self._open()
         if former is not None:
             former.close()
+        await self._server.start_serving()
         for connection in [each for each in self._connections if not is_equal and (each.is_idle or each.is_busy)]:
             connection.finish()
 
+    async def _exchanged(self, address: _Address) -> socket.socket:
+        """Give up the former address, which is in the way; OSError: that did not help, and the former one is served again."""
+        assert self._server is not None
+        assert self._socket is not None
+        former = _Address(family=self._socket.family, value=self._socket.getsockname(), words=_words(self._config))
+        self._server.close()
+        self._server = self._socket = None
+        try:
+            return _listening_socket(address, self._backlog)
+        except OSError:
+            try:
+                self._socket = _listening_socket(former, self._backlog)
+            except OSError as error:
+                raise OSError(
+                    error.errno, f"{error.strerror}; it was given up for another, and nothing is served now"
+                ) from error
+            await self._open()
+            raise
+
     async def _open(self) -> None:
         assert self._socket is not None
-        self._server = await self._loop.create_server(
+        self._server = await self._served(self._socket, self._tls)
+        await self._server.start_serving()
+
+    async def _served(self, listening: socket.socket, tls: ssl.SSLContext | None) -> asyncio.Server:
+        """Return a server on this socket that does not accept yet; nothing else runs on the loop meanwhile."""
+        return await self._loop.create_server(
             lambda: Connection(self._service, self._opened, self._closed),
-            sock=self._socket,
-            ssl=self._tls,
-            ssl_handshake_timeout=self._limits.request_s if self._tls else None,
+            sock=listening,
+            ssl=tls,
+            ssl_handshake_timeout=self._limits.request_s if tls else None,
             backlog=self._backlog,
+            start_serving=False,
         )
 
     async def _close(self, within_s: float) -> None:
-        assert self._server is not None
-        self._server.close()
+        if self._server is not None:
+            self._server.close()
         for connection in list(self._connections):
             connection.finish()
         self._drained = asyncio.Event()
@@ -175,24 +246,33 @@ def _report(loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None
     logger.log(level, "%s", context.get("message"), exc_info=error)
 
 
-def _listening_socket(config: RestConfig, backlog: int) -> socket.socket:
-    """Return a listening socket: one IPv6 socket where the host is both and the system can, else IPv4 (§2.1)."""
+def _address(config: RestConfig) -> _Address:
+    """Resolve `listen`: one IPv6 address where the host is both and the system can, else IPv4 (§2.1)."""
     found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     families: dict[int, Any] = {family: address for family, _, _, _, address in reversed(found)}  # the first of each
     is_dual = socket.AF_INET6 in families and (len(families) == 1 or socket.has_dualstack_ipv6())
     family = socket.AF_INET6 if is_dual else socket.AF_INET
-    result = socket.socket(family, socket.SOCK_STREAM)
+    return _Address(family=family, value=families[family], words=_words(config))
+
+
+def _words(config: RestConfig) -> str:
+    return f"{config.host or '*'}:{config.port}"
+
+
+def _listening_socket(address: _Address, backlog: int) -> socket.socket:
+    """Return a socket that listens there; OSError names the address."""
+    result = socket.socket(address.family, socket.SOCK_STREAM)
     try:
         result.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
+        if address.family == socket.AF_INET6:
             result.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         for level, name, value in _SOCKET_OPTIONS:
             result.setsockopt(level, name, value)
-        result.bind(families[family])
+        result.bind(address.value)
         result.listen(backlog)  # a bound one alone would not keep another agent from binding it, too
     except OSError as error:
         result.close()
-        raise OSError(error.errno, f"restapi.listen: {config.host or '*'}:{config.port}: {error.strerror}") from error
+        raise OSError(error.errno, f"restapi.listen: {address.words}: {error.strerror}") from error
     return result
 
 

@@ -28,7 +28,7 @@ class Bench:
         self.network = Network(RestConfig(host="127.0.0.1", port=8008), self.use_rest, self.client.append)
 
     def use_rest(self, config: RestConfig) -> None:
-        if self.is_refusing:
+        if self.is_refusing and config.port == 8009:
             raise OSError("restapi.listen: 127.0.0.1:8009: Address already in use")
         self.rest.append(config)
 
@@ -58,6 +58,29 @@ def test_a_refused_address_is_not_published_and_tried_again(caplog: pytest.LogCa
     bench.is_refusing = False
     bench.follow("{restapi: {listen: '127.0.0.1:8009'}}")
     assert bench.network.rest.port == 8009
+
+
+def test_what_came_with_a_refused_address_is_used_at_the_former_one() -> None:
+    bench = Bench()
+    bench.is_refusing = True
+    text = "{restapi: {listen: '127.0.0.1:8009', authentication: {username: u, password: p}}}"
+    bench.follow(text)
+    assert [(config.port, config.authentication) for config in bench.rest] == [(8008, Credentials(username="u", password="p"))]
+    assert bench.network.rest == bench.rest[0]
+    bench.is_refusing = False
+    bench.follow(text)
+    assert bench.network.rest.port == 8009
+
+
+def test_an_address_that_was_lost_is_tried_again() -> None:
+    bench = Bench()
+    bench.follow("{restapi: {listen: '127.0.0.1:8009'}}")
+    bench.is_refusing = True
+    bench.follow("{restapi: {listen: '0.0.0.0:8009'}}")
+    bench.is_refusing = False
+    bench.rest.clear()
+    bench.follow("{restapi: {listen: '127.0.0.1:8009'}}")
+    assert [config.host for config in bench.rest] == ["127.0.0.1"]
 
 
 def test_certificates_are_read_anew_though_nothing_changed() -> None:
