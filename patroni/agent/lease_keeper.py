@@ -36,6 +36,7 @@ from patroni.fence.client import Fence
 
 LONGEST_TRY_S = 3.0
 SHORTEST_TRY_S = 0.05
+PAUSE_S = 1.0
 LOOK_S = 0.25  # a wait so short ends where it should
 TIMER_RATE = 0.9  # a timer counts slewed seconds, the lease raw ones: up to 8 % more of them (safety_rules.md §3)
 
@@ -119,13 +120,14 @@ class _Keeping:
     has_turned: bool = False
     is_withheld: bool = False  # the last decision was against leading
     is_in_flight: bool = False  # a renewal with the lock is under way
+    may_have_moved: bool = False  # a move of the lock to a new session was sent, and no answer came
     ttl_s: float  # the configured one
     session_ttl_s: float  # the one that the session was opened with
 
     @property
     def is_moving(self) -> bool:
         """Whether the lock is to be moved to a new session, and may have been by a try without an answer."""
-        return self.session_ttl_s != self.ttl_s
+        return self.session_ttl_s != self.ttl_s or self.may_have_moved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +189,7 @@ class LeaseKeeper:
     def _renewal(self, state: _Keeping, fence_wait_s: float) -> Order:
         timeout_s = max(SHORTEST_TRY_S, min(_longest_try_s(state.ttl_s), fence_wait_s))
         proof = None if state.is_gone else state.proof
+        state = replace(state, may_have_moved=state.may_have_moved or (state.is_moving and proof is not None))
         self._state = replace(state, is_in_flight=proof is not None, turn_asked=None, has_turned=False)
         if proof is not None:
             self._dropped.clear()
@@ -203,13 +206,18 @@ class LeaseKeeper:
         with self._changed:
             state = replace(self._state, is_in_flight=False, failures=0, silent_since=None, session=session, session_sent=sent)
             state = replace(state, due=_later(sent, renewal_period_s(session.ttl_s)), session_ttl_s=renewal.ttl_s)
-            state = replace(state, is_lapsed=state.is_lapsed and renewal.session is not None)
+            has_session = renewal.session is not None
+            state = replace(
+                state, is_lapsed=state.is_lapsed and has_session, may_have_moved=state.may_have_moved and has_session
+            )
             is_current = renewal.proof is not None and renewal.epoch == state.epoch
             if lock is not None and renewal.proof is not None and is_current and answer.store_id == renewal.proof.store_id:
                 timed = replace(renewal.proof, sent=sent, ttl_s=session.ttl_s, session=session.id)
                 state = replace(state, proof=replace(timed, token=lock[0], revision=lock[1]))
+            elif is_current:  # by another store: the lease runs on, but not the keeper
+                state = replace(state, due=_later(sent, PAUSE_S))
             elif state.proof is not None and not state.is_gone:
-                state = replace(state, due=None, has_turned=True)  # of a newer epoch, or by another store: not proved, at once
+                state = replace(state, due=None, has_turned=True)  # of a newer epoch: not proved, at once
             self._replace(state)
             proof_now = self._state.proof
         if proof_now is not None:
@@ -232,7 +240,7 @@ class LeaseKeeper:
                 # writer: `take` then keeps nothing, and the new lock is adopted by an election's checks, or released.
                 state = replace(state, proof=None, is_refused=True, epoch=state.epoch + 1)
             else:  # DENIED, or an answer to an earlier epoch: nothing ends by it, the lease runs on our own clock.
-                state = replace(state, due=_later(now, 1.0))
+                state = replace(state, due=_later(now, PAUSE_S))
             self._replace(state)
             is_over = state.is_refused and is_current
         if is_over:
@@ -254,7 +262,6 @@ class LeaseKeeper:
                     failures=min(state.failures + 1, 8),
                     silent_since=state.silent_since or now,
                     due=_later(now, pause_s),
-                    has_turned=renewal.proof is not None or state.is_lapsed,  # the turn just taken covers the repetition
                 )
             )
         self._tell(detail)
@@ -366,7 +373,9 @@ class LeaseKeeper:
             if state.epoch != if_epoch:
                 return if_epoch
             state = replace(state, proof=proof, is_refused=False, is_gone=False, is_withheld=False, session_sent=proof.sent)
-            self._replace(replace(state, epoch=state.epoch + 1, due=None, has_turned=True, is_lapsed=False))
+            self._replace(
+                replace(state, epoch=state.epoch + 1, due=None, has_turned=True, is_lapsed=False, may_have_moved=False)
+            )
         self._tell()
         return if_epoch + 1
 

@@ -14,7 +14,7 @@ from patroni.dcs.store import Refusal, Session
 from patroni.decision.cluster import Cluster, Incarnation, Leader, Revision, SessionId, Token
 from patroni.decision.lease import Instant, fence_left_s, margin_s
 from patroni.decision.view import GuardState
-from tests.agent.bench import SESSION, TTL_S, Bench
+from tests.agent.bench import OURS, SESSION, TTL_S, Bench
 
 PATIENCE_S = 20.0
 
@@ -168,6 +168,27 @@ def test_a_hung_loop_gets_no_renewal() -> None:
     bench.now_s += TTL_S
     bench.keeper.step(bench.now())
     assert bench.done == ["quit"]
+
+
+def test_a_loop_that_hangs_while_the_store_is_silent_gets_no_renewal() -> None:
+    bench = Bench()
+    bench.leading()
+    bench.prove()
+    bench.now_s += 2.0
+    bench.keeper.silent(bench.renewal(), "timed out", bench.now())
+    for _ in range(20):
+        bench.now_s += 0.3
+        assert bench.keeper.step(bench.now()).renewal is None
+
+
+def test_a_silence_is_followed_by_another_try_after_a_turn() -> None:
+    bench = Bench()
+    bench.leading()
+    for _ in range(3):
+        bench.keeper.silent(bench.renewal(), "timed out", bench.now())
+        assert bench.keeper.step(bench.now()).renewal is None
+        bench.now_s += 1.0
+        assert bench.renewal().proof is not None
 
 
 def lapsed() -> Bench:
@@ -328,6 +349,37 @@ def test_a_changed_ttl_moves_the_lock_to_a_session_of_that_ttl() -> None:
     assert proof is not None and (proof.session, proof.ttl_s) == (moved.id, 20.0)
     bench.now_s += 20.0 / 3
     assert bench.renewal().session == moved
+
+
+def test_a_ttl_that_is_changed_back_after_a_move_without_an_answer_moves_the_lock_again() -> None:
+    """The lock may hang on the session that nobody has heard of: proved under the old one, it would be refused."""
+    bench = Bench()
+    bench.leading()
+    bench.prove()
+    bench.keeper.set_ttl(20.0)
+    bench.keeper.silent(bench.renewal(), "the answer was lost", bench.now())
+    bench.keeper.set_ttl(TTL_S)
+    moved = replace(OURS, session=SessionId("s2"), token=Token("3"), revision=Revision(3))
+    bench.keeper.saw(Cluster(leader=moved, revision=Revision(3)), bench.now())
+    assert bench.keeper.lease(bench.now()).is_held
+    bench.now_s += 1.0
+    renewal = bench.renewal()
+    assert (renewal.session, renewal.ttl_s) == (None, TTL_S)
+    back = Session(id=SessionId("s3"), ttl_s=TTL_S)
+    bench.keeper.renewed(renewal, Renewed(sent=bench.now(), session=back, lock=(Token("4"), Revision(4))))
+    bench.now_s += TTL_S / 3
+    assert bench.renewal().session == back
+
+
+def test_a_lock_that_was_won_after_a_move_without_an_answer_stays_on_its_session() -> None:
+    bench = Bench()
+    bench.leading()
+    bench.keeper.set_ttl(20.0)
+    bench.keeper.silent(bench.renewal(), "the answer was lost", bench.now())
+    bench.keeper.set_ttl(TTL_S)
+    bench.keeper.begin_drop(if_epoch=bench.keeper.epoch)
+    bench.keeper.take(bench.proof(), if_epoch=bench.keeper.epoch)
+    assert bench.renewal().session == SESSION
 
 
 def test_a_turn_that_changes_nothing_does_not_wake_the_keeper() -> None:
