@@ -22,6 +22,7 @@ from patroni.fence.page_file import PageFile, PageUnusable
 ANSWER_S = 1.0  # no answer within it: no guard (safety_rules.md §4.2)
 _START_S = 10.0  # an own start takes 0.05 s, on a busy machine much longer
 _MESSAGE_BYTES = 1024
+_KEPT = ("LD_LIBRARY_PATH",)  # some Pythons need it; the rest may hold passwords
 subprocess._USE_VFORK = False  # type: ignore[misc]  # noqa: SLF001  # no public switch; safety_rules.md §7.3
 
 
@@ -132,7 +133,7 @@ def start(where: Place, file: PageFile) -> None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={},
+            env={name: os.environ[name] for name in _KEPT if name in os.environ},
             pass_fds=(file.fd,),
             start_new_session=True,
         )

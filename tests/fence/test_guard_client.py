@@ -6,6 +6,8 @@ import dataclasses
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ import pytest
 
 from patroni.decision.lease import Proof, margin_s
 from patroni.decision.view import GuardState
-from patroni.fence import guard_launch
+from patroni.fence import guard_launch, guard_status
 from patroni.fence import page as p
 from patroni.fence.client import HoldingFence
 from patroni.fence.guard_client import GuardFence
@@ -25,6 +27,7 @@ from tests.fence.conftest import end_guard, is_guard
 from tests.fence.server import LIMIT_S, kill, now, proof, state_of
 from tests.support.waiting import wait_until
 
+ROOT = Path(__file__).parents[2]
 LONG_S = 60.0
 
 
@@ -250,3 +253,95 @@ def test_a_guard_of_another_version_is_named(tmp_path: Path) -> None:
         with pytest.raises(GuardUnavailable, match="another version runs, pid 4711"):
             GuardFence(place, 10.0).launch()
         thread.join(LIMIT_S)
+
+
+def test_an_idle_guard_ends_with_its_agent(fence: GuardFence) -> None:
+    guard = fence.pid
+    assert guard is not None
+    fence.close()
+    wait_until(lambda: not is_guard(guard), LIMIT_S, "the guard's end")
+
+
+def test_the_guards_death_is_seen(fence: GuardFence) -> None:
+    assert fence.pid is not None
+    assert fence.state() is GuardState.IDLE
+    kill(fence.pid)
+
+    def is_absent() -> bool:
+        fence.step(now())
+        return fence.state() is GuardState.ABSENT
+
+    wait_until(is_absent, LIMIT_S, "absent")
+    assert not fence.arm(proof(LONG_S))
+
+
+def test_a_frozen_guard_is_absent_within_two_seconds(fence: GuardFence) -> None:
+    assert fence.pid is not None
+    assert fence.arm(proof(LONG_S))
+    kill(fence.pid, signal.SIGSTOP)
+    assert not fence.arm(proof(LONG_S, "two"))  # no acknowledgement within 1 s
+
+    def is_absent() -> bool:
+        fence.step(now())
+        return fence.state() is GuardState.ABSENT
+
+    wait_until(is_absent, 4.0, "absent")
+    kill(fence.pid, signal.SIGCONT)
+    wait_until(lambda: not is_absent(), LIMIT_S, "a guard that answers again")
+
+
+def test_signals_that_can_be_ignored_are(fence: GuardFence) -> None:
+    assert fence.pid is not None
+    for name in ("TERM", "INT", "HUP", "QUIT", "PIPE", "USR1", "USR2", "ALRM"):
+        kill(fence.pid, getattr(signal, f"SIG{name}"))
+    assert fence.arm(proof(LONG_S))
+    assert is_guard(fence.pid)
+    assert os.getsid(fence.pid) == fence.pid
+
+
+def test_a_second_guard_for_the_same_page_ends_at_once(fence: GuardFence) -> None:
+    second = GuardFence(fence.place, 10.0)
+    page = guard_launch.own_page(fence.place)
+    guard_launch.start(fence.place, page)  # as an agent does that has not found the first one
+    page.close()
+    assert second.launch() == fence.pid
+    second.close()
+
+
+def test_a_page_whose_file_was_removed_is_still_shared(fence: GuardFence) -> None:
+    assert fence.arm(proof(LONG_S))
+    os.unlink(f"/dev/shm/{fence.place.name}")
+    other = GuardFence(fence.place, 10.0)
+    other.launch()
+    assert other.is_armed_under(proof(1.0).incarnation)
+    other.close()
+
+
+def test_a_passer_by_disarms(fence: GuardFence) -> None:
+    assert fence.arm(proof(LONG_S))
+    assert guard_status.disarm(fence.place) is GuardState.IDLE
+
+
+def test_what_the_guard_weighs_and_shows(fence: GuardFence) -> None:
+    assert fence.arm(proof(LONG_S))
+    process = Path(f"/proc/{fence.pid}")
+    wait_until(lambda: b"armed" in (process / "cmdline").read_bytes(), LIMIT_S, "the title")
+    title = (process / "cmdline").read_bytes().rstrip(b"\0").decode()
+    assert title == f"patroni guard: {fence.place.directory} armed"
+    weights = {line.split(":")[0]: int(line.split()[1]) for line in (process / "smaps_rollup").read_text().splitlines()[1:]}
+    assert weights["Rss"] <= 12 * 1024
+    assert weights["Private_Dirty"] <= 4 * 1024
+    opened = sorted(os.readlink(fd) for fd in (process / "fd").iterdir())
+    assert not [path for path in opened if path.startswith("/") and not path.startswith(("/dev/", "/proc"))]
+
+
+HEAVY = {"dataclasses", "enum", "typing", "socket", "signal", "re", "subprocess", "threading", "json", "logging", "ctypes"}
+
+
+def test_the_guard_imports_nothing_heavy() -> None:
+    words = f"import sys; sys.path.append({str(ROOT)!r}); import patroni.fence.runner; print(*sys.modules)"
+    python = os.path.realpath(sys.executable)
+    shown = subprocess.run([python, "-I", "-S", "-E", "-c", words], capture_output=True, text=True, check=True, timeout=30)
+    loaded = set(shown.stdout.split())
+    assert "patroni.fence.guard" in loaded
+    assert not loaded & HEAVY

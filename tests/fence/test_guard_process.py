@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from typing import Protocol
 import pytest
 
 from patroni.decision.view import GuardState
-from patroni.fence import guard_launch, guard_status
+from patroni.fence import guard_status
 from patroni.fence.guard_client import GuardFence
 from tests.fence.conftest import MakeFence, MakeServer, end_guard, held, is_guard, place_of
 from tests.fence.server import LIMIT_S, Server, kill, now, proof
@@ -151,44 +150,6 @@ def test_without_an_agent_a_hold_becomes_a_kill_and_the_guard_ends(make_server: 
     assert "held for too long" in found.note
 
 
-def test_an_idle_guard_ends_with_its_agent(make_server: MakeServer, make_fence: MakeFence) -> None:
-    fence = make_fence(make_server())
-    guard = fence.pid
-    assert guard is not None
-    fence.close()
-    wait_until(lambda: not is_guard(guard), LIMIT_S, "the guard's end")
-
-
-def test_the_guards_death_is_seen(make_server: MakeServer, make_fence: MakeFence) -> None:
-    fence = make_fence(make_server())
-    assert fence.pid is not None
-    assert fence.state() is GuardState.IDLE
-    kill(fence.pid)
-
-    def is_absent() -> bool:
-        fence.step(now())
-        return fence.state() is GuardState.ABSENT
-
-    wait_until(is_absent, LIMIT_S, "absent")
-    assert not fence.arm(proof(LONG_S))
-
-
-def test_a_frozen_guard_is_absent_within_two_seconds(make_server: MakeServer, make_fence: MakeFence) -> None:
-    fence = make_fence(make_server())
-    assert fence.pid is not None
-    assert fence.arm(proof(LONG_S))
-    kill(fence.pid, signal.SIGSTOP)
-    assert not fence.arm(proof(LONG_S, "two"))  # no acknowledgement within 1 s
-
-    def is_absent() -> bool:
-        fence.step(now())
-        return fence.state() is GuardState.ABSENT
-
-    wait_until(is_absent, 4.0, "absent")
-    kill(fence.pid, signal.SIGCONT)
-    wait_until(lambda: not is_absent(), LIMIT_S, "a guard that answers again")
-
-
 @pytest.mark.parametrize("whom", ["postmaster", "child"])
 def test_who_continues_a_held_process_by_hand_kills_all(make_server: MakeServer, make_fence: MakeFence, whom: str) -> None:
     server = make_server()
@@ -251,37 +212,6 @@ def test_a_server_that_starts_after_the_kill_is_killed(make_server: MakeServer, 
     wait_until(server.is_gone, SPARE_S, "the kill", server.states)
 
 
-def test_signals_that_can_be_ignored_are(make_server: MakeServer, make_fence: MakeFence) -> None:
-    fence = make_fence(make_server())
-    assert fence.pid is not None
-    for name in ("TERM", "INT", "HUP", "QUIT", "PIPE", "USR1", "USR2", "ALRM"):
-        kill(fence.pid, getattr(signal, f"SIG{name}"))
-    assert fence.arm(proof(LONG_S))
-    assert is_guard(fence.pid)
-    assert os.getsid(fence.pid) == fence.pid
-
-
-def test_a_second_guard_for_the_same_page_ends_at_once(make_server: MakeServer, make_fence: MakeFence) -> None:
-    server = make_server()
-    first, second = make_fence(server), GuardFence(place_of(server), 10.0)
-    page = guard_launch.own_page(place_of(server))
-    guard_launch.start(place_of(server), page)  # as an agent does that has not found the first one
-    page.close()
-    assert second.launch() == first.pid
-    second.close()
-
-
-def test_a_page_whose_file_was_removed_is_still_shared(make_server: MakeServer, make_fence: MakeFence) -> None:
-    server = make_server()
-    fence = make_fence(server)
-    assert fence.arm(proof(LONG_S))
-    os.unlink(f"/dev/shm/{fence.place.name}")
-    other = GuardFence(place_of(server), 10.0)
-    other.launch()
-    assert other.is_armed_under(proof(1.0).incarnation)
-    other.close()
-
-
 def test_a_drill_on_a_running_server(make_server: MakeServer, make_fence: MakeFence) -> None:
     server = make_server()
     fence = make_fence(server)
@@ -291,38 +221,3 @@ def test_a_drill_on_a_running_server(make_server: MakeServer, make_fence: MakeFe
         assert session.run("SELECT 1") == [(1,)]
     assert fence.arm(proof(LONG_S))
     assert guard_status.drill(fence.place, 200) == "refused: not idle"
-
-
-def test_a_passer_by_disarms(make_server: MakeServer, make_fence: MakeFence) -> None:
-    server = make_server()
-    fence = make_fence(server)
-    assert fence.arm(proof(LONG_S))
-    assert guard_status.disarm(fence.place) is GuardState.IDLE
-    assert server.answers()
-
-
-def test_what_the_guard_weighs_and_shows(make_server: MakeServer, make_fence: MakeFence) -> None:
-    server = make_server()
-    fence = make_fence(server)
-    assert fence.arm(proof(LONG_S))
-    process = Path(f"/proc/{fence.pid}")
-    wait_until(lambda: b"armed" in (process / "cmdline").read_bytes(), LIMIT_S, "the title")
-    title = (process / "cmdline").read_bytes().rstrip(b"\0").decode()
-    assert title == f"patroni guard: {server.data_dir} armed"
-    weights = {line.split(":")[0]: int(line.split()[1]) for line in (process / "smaps_rollup").read_text().splitlines()[1:]}
-    assert weights["Rss"] <= 12 * 1024
-    assert weights["Private_Dirty"] <= 4 * 1024
-    opened = sorted(os.readlink(fd) for fd in (process / "fd").iterdir())
-    assert not [path for path in opened if path.startswith("/") and not path.startswith(("/dev/", "/proc"))]
-
-
-HEAVY = {"dataclasses", "enum", "typing", "socket", "signal", "re", "subprocess", "threading", "json", "logging", "ctypes"}
-
-
-def test_the_guard_imports_nothing_heavy() -> None:
-    words = f"import sys; sys.path.append({str(ROOT)!r}); import patroni.fence.runner; print(*sys.modules)"
-    python = os.path.realpath(sys.executable)
-    shown = subprocess.run([python, "-I", "-S", "-E", "-c", words], capture_output=True, text=True, check=True, timeout=30)
-    loaded = set(shown.stdout.split())
-    assert "patroni.fence.guard" in loaded
-    assert not loaded & HEAVY
