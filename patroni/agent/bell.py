@@ -53,8 +53,12 @@ class Bell:
 
     _rung = _timer = -1  # not open
 
-    def __init__(self) -> None:
-        """Raise OSError where the kernel has no such timer, or no descriptor is left."""
+    def __init__(self, slack_s: float = 0.0) -> None:
+        """Raise OSError where the kernel has no such timer, or no descriptor is left.
+
+        slack_s: for so much longer than the timer the poll may take, which does not count suspend.
+        """
+        self._slack_s = slack_s
         self._rung = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._timer = _boot_timer()
         self._poller = select.poll()
@@ -74,7 +78,7 @@ class Bell:
         """Wait for a ring, at most so long, suspend included; return whether it rang."""
         if seconds > 0:
             _set(self._timer, seconds)
-            self._poller.poll(seconds * 1000)
+            self._poller.poll((seconds + self._slack_s) * 1000)
         try:
             os.eventfd_read(self._rung)
         except BlockingIOError:

@@ -12,11 +12,12 @@ from patroni.agent import clock
 from patroni.agent.agent import Agent, Plan
 from patroni.agent.dispatch import Dispatcher
 from patroni.agent.event import ClusterSeen
-from patroni.agent.order import Order
+from patroni.agent.order import Order, StartChain
 from patroni.agent.reconfigure import Reconfigurer
 from patroni.decision.cluster import Cluster
 from patroni.rest.config import RestConfig
 from tests.agent.rig import Rig, rigged
+from tests.agent.test_loop import STANDBY, Bench
 
 
 @dataclass
@@ -26,9 +27,11 @@ class Recorder:
     agent: Agent
     is_broken: bool = False
     orders: list[Order] = field(default_factory=list)
+    published: list[int] = field(default_factory=list)  # at each order: how many decisions REST knew of
 
     def dispatch(self, wanted: Order) -> None:
         self.orders.append(wanted)
+        self.published.append(len(self.agent._answers.snapshot().decisions))
         self.agent._leave(0)
         if self.is_broken:
             raise KeyError("a bug")
@@ -84,6 +87,25 @@ def test_orders_are_handed_out_before_the_configuration_is_taken_over() -> None:
         agent.post(ClusterSeen(cluster=Cluster(), began=clock.now(), is_linearizable=True))
         recorder.turns()
         assert recorder.orders and handed_out[:1] == [len(recorder.orders)]
+
+
+def test_rest_hears_of_a_turn_before_it_has_an_effect() -> None:
+    """Else `/primary` says 200 while Postgres is being stopped already."""
+    with rigged() as rig:
+        agent = an_agent(rig)
+        assert not agent._answers.snapshot().decisions
+        assert set(Recorder(agent).turns().published) == {1}
+
+
+def test_a_chain_of_a_turn_that_broke_off_is_waited_for_no_more() -> None:
+    bench = Bench()
+    bench.take_lock()
+    turn = bench.turn(*STANDBY, bench.cluster())
+    assert any(isinstance(wanted, StartChain) for wanted in turn.orders)
+    epoch = bench.keeper.epoch
+    bench.loop.broke_off()
+    assert bench.loop.observed.chain is None
+    assert bench.keeper.epoch > epoch
 
 
 def test_an_order_that_cannot_be_handed_out_ends_no_agent() -> None:

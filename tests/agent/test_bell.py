@@ -43,6 +43,13 @@ def test_a_wait_ends_when_its_time_has_passed() -> None:
     assert time.clock_gettime(time.CLOCK_BOOTTIME) - began_s >= 0.05 - 0.001
 
 
+def test_the_timer_that_counts_suspend_ends_a_wait_by_itself() -> None:
+    bell = Bell(slack_s=PATIENCE_S)
+    began_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert not bell.wait(1.0)
+    assert 1.0 - 0.001 <= time.clock_gettime(time.CLOCK_BOOTTIME) - began_s < 2.5
+
+
 def test_no_wait_at_all() -> None:
     bell = Bell()
     assert not bell.wait(0.0)
