@@ -46,6 +46,10 @@ class HoldingFence(Fence, Protocol):
     def pid(self) -> int | None:
         """The guard's process, whose end is an event; None: none was launched."""
 
+    @property
+    def postmaster(self) -> int | None:
+        """The postmaster that an armed guard sees; None: none. Not the agent's own: it guards nothing."""
+
     def launch(self) -> int:
         """Adopt the guard that runs, or start one; return its pid. Raise GuardUnavailable."""
 

@@ -165,6 +165,7 @@ class Guard:
         if found is not None and found.session != found.pid:
             self.said.append(f"postmaster {found.pid} leads no session: it will be killed, not held, when the lease is over")
         self._postmaster = found
+        self._page[p.POSTMASTER] = found.pid if found else 0
 
     def _hold(self, why: str) -> GuardSteps[int]:
         """Stop the server; what cannot be held is killed (rules 2, 13, 15)."""

@@ -89,6 +89,16 @@ class GuardFence:
         """The guard's process; None: none was launched."""
         return self._pid
 
+    @property
+    def postmaster(self) -> int | None:
+        """The postmaster that an armed guard sees, at most 0.25 s after its start; None: none.
+
+        A guard that sees none beside a running server (a kernel that shows it no executables) guards nothing: say so.
+        """
+        with self._lock:
+            page = self._page_or_none()
+            return page[p.POSTMASTER] or None if page is not None and page[p.STATE] == p.STATE_ARMED else None
+
     def close(self) -> None:
         """Hang up; a guard that is idle then ends. What it guards it goes on guarding."""
         with self._ordering:

@@ -26,6 +26,7 @@ class GuardStatus:
     state: GuardState  # ABSENT: no guard runs
     page_state: GuardState  # what the page says; with no guard: what the next one goes on with
     pid: int | None  # None: no guard runs
+    postmaster: int | None  # that it watches over; None: it sees none
     left_s: float | None  # until Postgres is fenced; None: not armed
     held_s: float | None  # how long it has been held; None: it is not
     processes: int | None  # of the last hold or kill; None: there was none
@@ -85,6 +86,7 @@ def _seen(page: p.Page, pid: int | None, now: Instant) -> GuardStatus:
         state=GuardState.ABSENT if pid is None else state,
         page_state=state,
         pid=pid,
+        postmaster=page[p.POSTMASTER] or None if state is GuardState.ARMED else None,
         left_s=left_s if state is GuardState.ARMED else None,
         held_s=now.boot_s - page[p.HELD_BOOT_NS] / 1e9 if state is GuardState.HELD else None,
         processes=page[p.SWEPT_PROCESSES] if sweep_ns else None,

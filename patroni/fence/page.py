@@ -35,6 +35,7 @@ ARMED_INCARNATION = 21  # the lock under which it was armed: only its proof thaw
 SWEPT_PROCESSES = 22  # how many it stopped or killed last
 SWEEP_NS = 23  # how long that took; 0 while it is under way
 THAWING = 24  # 1 while a thaw, or a drill, is under way: whoever takes over finishes it
+POSTMASTER = 25  # the pid that it would stop first; 0: it sees none
 _FIELDS = 32
 _NOTE = slice(2048, 4096)  # the guard's last words, for people: text that may be torn
 

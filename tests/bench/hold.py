@@ -17,8 +17,8 @@ from tests.bench.figure import Figure
 from tests.bench.scenario import Effort, Measured, Scenario, say
 from tests.bench.software import CannotMeasure, Software
 from tests.fence.server import LIMIT_S, Server, now, proof
-from tests.postgres.conftest import running_as
 from tests.support.directories import server_directory, unprivileged_user
+from tests.support.identity import running_as
 from tests.support.postgres_binaries import installed_postgres
 from tests.support.waiting import wait_until
 

@@ -16,8 +16,8 @@ from patroni.fence.guard_client import GuardFence
 from patroni.fence.guard_launch import Place
 from patroni.fence.page_file import DIRECTORY
 from tests.fence.server import LIMIT_S, Server, is_alive, proof
-from tests.postgres.conftest import running_as
 from tests.support.directories import server_directory, unprivileged_user
+from tests.support.identity import running_as
 from tests.support.postgres_binaries import PostgresBinaries, installed_postgres
 from tests.support.waiting import wait_until
 

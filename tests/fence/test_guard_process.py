@@ -177,6 +177,16 @@ def test_a_bare_postmaster_is_killed_not_held(make_server: MakeServer, make_fenc
     assert any("leads no session" in line for line in fence.said())
 
 
+def test_the_guard_says_whom_it_watches(make_server: MakeServer, make_fence: MakeFence) -> None:
+    server = make_server()
+    fence = make_fence(server)
+    assert fence.arm(proof(LONG_S))
+    assert fence.postmaster == server.postmaster
+    server.stop()
+    server.start_again()
+    wait_until(lambda: fence.postmaster == server.postmaster, LIMIT_S, "the new postmaster", lambda: fence.postmaster)
+
+
 def test_two_servers_do_not_interfere(make_server: MakeServer, make_fence: MakeFence) -> None:
     one, two = make_server(), make_server()
     first, second = make_fence(one), make_fence(two)

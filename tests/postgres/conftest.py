@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-import pwd
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,31 +10,10 @@ import pytest
 from patroni.postgres.request import StopMode
 from tests.postgres.node import Node
 from tests.support.directories import server_directory, unprivileged_user
+from tests.support.identity import running_as
 from tests.support.postgres_binaries import PostgresBinaries, installed_postgres
 
-_PR_SET_DUMPABLE = 4
-
 MakeNode = Callable[[str], Node]
-
-
-@contextmanager
-def running_as(user: str | None) -> Iterator[None]:
-    """Be that user, with root kept as saved id only, which no started program inherits; None: stay who we are."""
-    if user is None:
-        yield
-        return
-    entry = pwd.getpwnam(user)
-    groups = os.getgroups()
-    os.setgroups([])
-    os.setresgid(entry.pw_gid, entry.pw_gid, 0)
-    os.setresuid(entry.pw_uid, entry.pw_uid, 0)
-    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # else our own /proc/self is closed to us
-    try:
-        yield
-    finally:
-        os.setresuid(0, 0, 0)
-        os.setresgid(0, 0, 0)
-        os.setgroups(groups)
 
 
 @pytest.fixture(scope="package", autouse=True)
