@@ -48,9 +48,18 @@ _AUXILIARY = (
 
 def signal_stop(server: Server, call: Call, request: SignalStop) -> None:
     """Send the postmaster its stop signal; nobody there is no error."""
-    living = server.postmaster()
+    living = server.known_postmaster() if request.mode is StopMode.IMMEDIATE else server.postmaster()
     if living is not None:
         living.signal(_SIGNALS[request.mode])
+    elif request.mode is StopMode.IMMEDIATE:
+        _quit_unknown(server)
+
+
+def _quit_unknown(server: Server) -> None:
+    """SIGQUIT to whatever of this server is found without its data directory: the fence's thread comes here."""
+    for living in process.leftovers(server.data_dir, server.server_names, server.tools.sessions()):
+        if process.executable(living.pid) in server.server_names:
+            living.signal(signal.SIGQUIT)
 
 
 def end_backends(server: Server, call: Call, request: EndBackends) -> None:
