@@ -14,7 +14,7 @@ from patroni.decision import decide, reasons
 from patroni.decision.rule import Rule
 
 PAGE = Path(__file__).parents[1] / "docs" / "rules.md"
-DISPATCH = ("situation", "_idle", "_with_data")  # the functions of decide.py that choose the situation
+DISPATCH = ("situation", "_idle", "_known", "_with_data")  # the functions of decide.py that choose the situation
 
 HEAD = """# The rules
 

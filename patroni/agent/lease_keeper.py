@@ -174,7 +174,7 @@ class LeaseKeeper:
                 order = Order(wait_s=min(due_in_s, look_s))
             elif state.is_lapsed and state.lapsed_at is not None and elapsed_s(state.lapsed_at, now) > state.session_ttl_s:
                 order = Order(wait_s=look_s)  # nobody has released it, say on a dead disk: session and lock run out
-            elif (state.proof is not None or state.is_lapsed) and (state.is_withheld or not state.has_turned):
+            elif state.is_withheld or ((state.proof is not None or state.is_lapsed) and not state.has_turned):
                 wants_turn = not state.is_withheld and state.turn_asked is None
                 if wants_turn:
                     self._state = replace(state, turn_asked=now)
@@ -387,7 +387,7 @@ class LeaseKeeper:
         with self._changed:
             if self._state.epoch != if_epoch:
                 raise Void("a newer epoch has begun")
-            state = replace(self._state, proof=None, is_gone=False, is_refused=False, is_lapsed=False)
+            state = replace(self._state, proof=None, is_gone=False, is_refused=False, is_lapsed=False, is_withheld=False)
             self._replace(replace(state, epoch=state.epoch + 1))
         self._tell()
         return self._state.epoch
@@ -402,15 +402,17 @@ class LeaseKeeper:
         return self._dropped.is_set()
 
     def turned(self, *, is_against_leading: bool) -> None:
-        """The loop took a turn; after a decision against leading the whole renewal is withheld (§5 of safety_rules.md)."""
+        """The loop took a turn; after a decision against leading the whole renewal is withheld (§5 of safety_rules.md).
+
+        So is that of a session without a proved lock: one that ran out, or whose release had no answer, may hang on it.
+        """
         with self._changed:
             state = self._state
-            if state.proof is None and not state.is_withheld and not state.is_lapsed:
+            if state.proof is None and not state.is_withheld and not state.is_lapsed and not is_against_leading:
                 return
             has_turned = state.turn_asked is not None or state.has_turned
-            is_withheld = is_against_leading and state.proof is not None
-            if (has_turned, is_withheld) != (state.has_turned, state.is_withheld):  # else the keeper has nothing to wake for
-                self._replace(replace(state, has_turned=has_turned, is_withheld=is_withheld))
+            if (has_turned, is_against_leading) != (state.has_turned, state.is_withheld):  # else nothing to wake for
+                self._replace(replace(state, has_turned=has_turned, is_withheld=is_against_leading))
 
     def set_ttl(self, ttl_s: float) -> None:
         """Use another ttl: the next renewal opens a session with it."""

@@ -45,6 +45,11 @@ class _Look:
     def ask(self, now: Instant) -> None:
         self.asked, self.is_under_way = now, True
 
+    def forget(self, asked: Instant) -> None:
+        """Look again if it was asked then."""
+        if self.asked == asked:
+            self.asked, self.is_under_way = None, False
+
 
 class Looks:
     """Which looks are under way and which are due."""
@@ -54,6 +59,13 @@ class Looks:
         self._query = _Look()
         self._store = _Look()
         self._history = _Look()
+
+    def forget(self, observed: Observed, asked: Instant) -> None:
+        """Ask again for all that was asked for then: it may not have been handed out."""
+        for look in (self._files, self._query, self._store, self._history):
+            look.forget(asked)
+        for name in [name for name, at in observed.asked.items() if at == asked]:
+            del observed.asked[name]
 
     def orders(self, observed: Observed, settings: Settings, now: Instant) -> list[Order]:
         """Return the looks that are due now, and those that soon will be: one turn takes the answers of all."""

@@ -28,6 +28,7 @@ from patroni.decision.cluster import Role
 from patroni.decision.decide import decide
 from patroni.decision.lease import Instant
 from patroni.decision.node import Process
+from patroni.decision.reasons import Code
 from patroni.decision.settings import Settings
 from patroni.decision.view import Chain, Decision, GuardState, Memory, View
 
@@ -63,6 +64,7 @@ class Loop:
         self._settings = settings
         self._chance = chance
         self._memory = Memory()
+        self._before = now, self._memory  # when the last turn began, and the memory that it found
         self._is_giving_up = False
         self._has_led = False
         self._chains = 0
@@ -73,6 +75,7 @@ class Loop:
 
     def turn(self, now: Instant, wall: datetime, events: Sequence[Event]) -> Turn:
         """Take one turn."""
+        self._before = now, self._memory
         for happened in events:
             if isinstance(happened.payload, MemberTouched):
                 self._publisher.answered(happened.payload.is_ok, now)
@@ -109,9 +112,17 @@ class Loop:
         self._keeper.turned(is_against_leading=turn.is_against_leading)
 
     def broke_off(self) -> None:
-        """A turn failed half-way: what it began has no further effect, and nothing waits for its end."""
+        """A turn failed half-way: what it began has no further effect, and nothing waits for its end.
+
+        Its orders may not have been handed out, so all that it noted of them is forgotten, and asked for again.
+        """
+        began, self._memory = self._before
         self._keeper.begin_epoch()
         self.observed.chain = None
+        self._looks.forget(self.observed, began)
+        self._publisher.lost(began)
+        if self.observed.job is not None and self.observed.job.cancelled == began:
+            self.observed.job.cancelled = None
 
     # --- from the decision to orders
 
@@ -145,7 +156,7 @@ class Loop:
                 return order.HurryJob()
             case act.CancelJob():
                 if self.observed.job is not None:
-                    self.observed.job.is_cancelled = True
+                    self.observed.job.cancelled = self.observed.job.cancelled or now
                 return order.CancelRunningJob()
             case act.Exit(status=status):
                 return order.Leave(status)
@@ -217,7 +228,10 @@ class Loop:
         self._is_giving_up |= any(isinstance(action, act.Demote | act.StopPostgres | act.ReleaseLock) for action in wanted)
         running = self.observed.job.action if self.observed.job else None
         demotions = [action for action in (*wanted, running) if isinstance(action, act.Demote)]
-        return bool(demotions) and demotions[0].kind is not DemoteKind.GRACEFUL
+        is_lapsing = decision.because.code is Code.LOCK_LAPSING
+        self._is_giving_up |= is_lapsing
+        is_demoting = bool(demotions) and demotions[0].kind is not DemoteKind.GRACEFUL
+        return is_lapsing or (is_demoting and view.lease.proof is not None)
 
 
 def _wanted(decision: Decision) -> tuple[Action, ...]:

@@ -39,7 +39,7 @@ class RunningJob:
     action: JobAction
     began: Instant
     phase: str = ""
-    is_cancelled: bool = False
+    cancelled: Instant | None = None  # None: it is not
 
 
 @dataclass(slots=True, kw_only=True)
@@ -452,7 +452,7 @@ class Observed:
             subject=subject,
             age_s=elapsed_s(self.job.began, now),
             phase=self.job.phase,
-            is_cancelled=self.job.is_cancelled,
+            is_cancelled=self.job.cancelled is not None,
         )
 
 

@@ -65,6 +65,11 @@ class Publisher:
         else:
             self._failed = (now, under_way.session)
 
+    def lost(self, asked: Instant) -> None:
+        """A write that was asked for then may not have been handed out."""
+        if self._asked == asked:
+            self._under_way = None
+
     def forget(self) -> None:
         """Write the key again, whatever stands there: it holds what no view shows."""
         self._written, self._is_outdated = None, self._under_way is not None

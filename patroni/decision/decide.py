@@ -23,6 +23,7 @@ from patroni.decision import (
     standby,
     starting,
     store_silent,
+    stuck,
     switchover,
     system_id,
     torn,
@@ -36,7 +37,7 @@ from patroni.decision.actions import (
     ReadFiles,
 )
 from patroni.decision.fact import DOWN, is_leading, is_other_leading, is_store_silent
-from patroni.decision.node import DataDirectory, Process
+from patroni.decision.node import DataDirectory
 from patroni.decision.notice import noticed
 from patroni.decision.reasons import Code, because
 from patroni.decision.rule import Rule, act, first
@@ -68,8 +69,10 @@ def facts_unknown(view: View) -> Decision:
     return act(view, because(Code.FACTS_UNKNOWN), ReadFiles(), within_s=1.0)
 
 
-CHAIN: tuple[Rule, ...] = (demotion.lost_lock, chain_running)
-SHUTDOWN: tuple[Rule, ...] = (bootstrap.abort_at_shutdown, shutdown.shut_down)
+CHAIN: tuple[Rule, ...] = (demotion.lost_lock, stuck.let_lapse, chain_running)
+UNANSWERED: tuple[Rule, ...] = (demotion.lost_lock, stuck.let_lapse)
+UNKNOWN: tuple[Rule, ...] = (stuck.let_lapse, facts_unknown)
+SHUTDOWN: tuple[Rule, ...] = (bootstrap.abort_at_shutdown, stuck.leave_hanging, shutdown.shut_down)
 PAUSE: tuple[Rule, ...] = (
     demotion.hand_over,
     demotion.finish_stop,
@@ -82,10 +85,11 @@ PAUSE: tuple[Rule, ...] = (
     standby.no_action,
 )
 BUSY: tuple[Rule, ...] = (
+    busy.lost_lock,
+    stuck.let_lapse,
     demotion.hand_over,
     demotion.finish_stop,
     busy.crash_recovery_timeout,
-    busy.lost_lock,
     busy.in_progress,
 )
 OWN_BOOTSTRAP: tuple[Rule, ...] = (bootstrap.abort, bootstrap.publish, bootstrap.wait_for_recovery)
@@ -192,9 +196,16 @@ def situation(view: View) -> tuple[Rule, ...]:
 def _idle(view: View) -> tuple[Rule, ...]:
     """Return the rules where neither chain nor job runs."""
     node = view.node
-    is_unknown = node.data_directory is DataDirectory.UNKNOWN and node.process is not Process.ALIVE
-    if node.process is Process.UNKNOWN or is_unknown:
-        return (facts_unknown,)
+    if stuck.is_unknown(node):
+        return UNKNOWN
+    if view.memory.unanswered_since_s is not None:
+        return (*UNANSWERED, *_known(view))
+    return _known(view)
+
+
+def _known(view: View) -> tuple[Rule, ...]:
+    """Return the rules for what is on the data directory."""
+    node = view.node
     if view.memory.is_own_bootstrap:
         return OWN_BOOTSTRAP
     if is_store_silent(view):

@@ -13,6 +13,7 @@ from patroni.decision.cluster import Initialize, PostgresState, Role
 from patroni.decision.fact import DOWN, is_other_leading, leader_member, slot_name
 from patroni.decision.node import ClusterState, Process
 from patroni.decision.rewind import settled, triggered
+from patroni.decision.stuck import is_unanswered
 from patroni.decision.view import Answer, Memory, RewindState, View
 
 BOOTSTRAPPING = (
@@ -42,6 +43,8 @@ def noticed(view: View) -> Memory:
         _lock,
         _joined,
         _history,
+        _silence,
+        _stopping,
     ):
         memory = notice(view, memory)
     return settled(view, memory)
@@ -186,3 +189,15 @@ def _history(view: View, memory: Memory) -> Memory:
         return triggered(view, memory)  # a new leader (F13, F14): equal numbers do not make it ours
     is_due = said.age_s >= view.settings.loop_wait_s
     return triggered(view, memory) if is_another and is_due else memory
+
+
+def _silence(view: View, memory: Memory) -> Memory:
+    """Remember since when the data directory owes an answer."""
+    since_s = view.now_s if memory.unanswered_since_s is None else memory.unanswered_since_s
+    return replace(memory, unanswered_since_s=since_s if is_unanswered(view) else None)
+
+
+def _stopping(view: View, memory: Memory) -> Memory:
+    """Remember since when the agent is to end."""
+    is_new = view.is_stopping and memory.stopping_since_s is None
+    return replace(memory, stopping_since_s=view.now_s) if is_new else memory

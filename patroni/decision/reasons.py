@@ -22,6 +22,7 @@ class Code(StrEnum):
     FACTS_UNKNOWN = "facts.unknown"
     CHAIN_RUNNING = "chain.running"
     HELD = "guard.held"
+    LOCK_LAPSING = "lock.lapsing"
     PG_UNREACHABLE = "pg.unreachable"
     BUSY_LOCK_RENEWED = "busy.lock_renewed"
     BUSY = "busy"
@@ -118,6 +119,7 @@ class Code(StrEnum):
     SHUTDOWN_STOPPING = "shutdown.stopping"
     SHUTDOWN_RELEASED = "shutdown.released"
     SHUTDOWN_STOP_FAILED = "shutdown.stop_failed"
+    SHUTDOWN_HANGING = "shutdown.hanging"
     SHUTDOWN_DONE = "shutdown.done"
     SHUTDOWN_PAUSED = "shutdown.paused"
 
@@ -145,6 +147,7 @@ _TEXTS: Mapping[Code, str] = {
     Code.FACTS_UNKNOWN: "waiting to learn what is on the data directory",
     Code.CHAIN_RUNNING: "carrying out an earlier decision ({decision})",
     Code.HELD: "Postgres is held by its guard until the lock is proved or lost",
+    Code.LOCK_LAPSING: "letting the leader lock run out, because {what} hangs",
     Code.PG_UNREACHABLE: "Postgres does not answer queries, will ask again",
     Code.BUSY_LOCK_RENEWED: "updated leader lock during {task}",
     Code.BUSY: "{task} in progress",
@@ -235,6 +238,7 @@ _TEXTS: Mapping[Code, str] = {
     Code.SHUTDOWN_STOPPING: "shutting down: stopping Postgres",
     Code.SHUTDOWN_RELEASED: "shutting down: released the leader key",
     Code.SHUTDOWN_STOP_FAILED: "shutting down: Postgres did not stop, the leader key is kept",
+    Code.SHUTDOWN_HANGING: "shutting down although {what} hangs; a leader key of this node runs out",
     Code.SHUTDOWN_DONE: "shutting down",
     Code.SHUTDOWN_PAUSED: "shutting down while paused: Postgres and leader key are left alone",
 }

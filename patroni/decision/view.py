@@ -136,6 +136,7 @@ class Memory:
     release_asked_s: float | None = None  # when that release was last ordered
     handed_over_lsn: Lsn | None = None  # shutdown checkpoint with which the lock was released during a stop
     status_at_s: float | None = None  # when the status was last written
+    unanswered_since_s: float | None = None  # since when the data directory owes an answer (`stuck.is_unanswered`)
     # Of the own Postgres
     has_joined: bool = False  # one healthy turn with a running Postgres has been seen
     is_own_bootstrap: bool = False  # the initialize key was won by us and the cluster is not made yet
@@ -154,6 +155,7 @@ class Memory:
     moved_at_s: float | None = None  # when the position was last seen to have grown
     race_backoff_since_s: float | None = None
     checkpoint_at_s: float | None = None  # when the checkpoint after a promotion was last asked for
+    stopping_since_s: float | None = None  # since when the agent is to end
     repeated: tuple[Repeated, ...] = ()
 
 
