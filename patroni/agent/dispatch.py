@@ -22,6 +22,7 @@ from patroni.agent.lane import Lane
 from patroni.agent.lease_keeper import LeaseKeeper
 from patroni.agent.order import Order
 from patroni.agent.perform import FAILURES, drive, limit_s
+from patroni.agent.precondition import may_write_under
 from patroni.agent.request import Void
 from patroni.agent.shared import Shared
 from patroni.agent.slot import JobSlot, Occupant
@@ -35,6 +36,7 @@ from patroni.decision.request import ReadInstant, Request
 from patroni.decision.view import Answer, LeaderHistory, Silent
 from patroni.fence.client import Fence
 from patroni.postgres import request as pg
+from patroni.postgres.request import PostgresTimeout
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -94,6 +96,7 @@ class Dispatcher:
         self._slot = JobSlot(self._run_job)
         self._files = FileWorker()
         self._workers = Lane("worker", 4)
+        self._peers = Lane("peer", 4)  # names that are not resolved hold up questions to peers alone
 
     def dispatch(self, wanted: Order) -> None:
         """Hand one order to whoever carries it out."""
@@ -119,8 +122,8 @@ class Dispatcher:
     def close(self, timeout_s: float) -> None:
         """End the threads; what is under way is cancelled."""
         self._cancel_job()
-        for lane in (self._effects, self._checkpoint, self._slot, self._files, self._workers):
-            lane.close(timeout_s / 5)
+        for lane in (self._effects, self._checkpoint, self._slot, self._files, self._workers, self._peers):
+            lane.close(timeout_s / 6)
 
     # --- chains
 
@@ -224,9 +227,9 @@ class Dispatcher:
             case order.ReadStore():
                 self._workers.do(lambda: self._read_store(wanted))
             case order.AskPeer():
-                self._workers.do(lambda: self._ask_peer(wanted))
+                self._peers.do(lambda: self._ask_peer(wanted))
             case order.AskLeaderHistory():
-                self._workers.do(lambda: self._ask_history(wanted))
+                self._peers.do(lambda: self._ask_history(wanted))
             case order.TouchMember():
                 self._workers.do(lambda: self._touch(wanted))
             case _:
@@ -285,21 +288,26 @@ class Dispatcher:
         parts.post(event.ClusterSeen(cluster=cluster, began=began, is_linearizable=wanted.is_linearizable))
 
     def _ask_peer(self, wanted: order.AskPeer) -> None:
+        """Ask a peer. Whatever comes of it is told: the loop asks again only after an answer."""
         began = clock.now()
-        peer = self._parts.peers.ask_peer(wanted.api_url)
-        if isinstance(peer, Answer):
-            peer = replace(peer, age_s=elapsed_s(began, clock.now()))  # it may be as old as the question
-        self._parts.post(event.PeerSeen(name=wanted.name, peer=peer))
+        peer: Answer | Silent = Silent(age_s=0.0)
+        try:
+            peer = self._parts.peers.ask_peer(wanted.api_url)
+        finally:
+            if isinstance(peer, Answer):
+                peer = replace(peer, age_s=elapsed_s(began, clock.now()))  # it may be as old as the question
+            self._parts.post(event.PeerSeen(name=wanted.name, peer=peer))
 
     def _ask_history(self, wanted: order.AskLeaderHistory) -> None:
+        """Ask a leader. Whatever comes of it is told, as with a peer."""
+        seen = event.HistorySeen(history=LeaderHistory(member=wanted.member, age_s=0.0, is_primary=False))
         try:
             said = self._parts.driver.perform(pg.AskRemoteHistory(wanted.conn_url, wanted.ours), HISTORY_S)
+            seen = event.history_seen(wanted.member, wanted.ours, said)
         except FAILURES as failure:
             logger.info("%s does not say its history: %s", wanted.member, failure)
-            seen = event.HistorySeen(history=LeaderHistory(member=wanted.member, age_s=0.0, is_primary=False))
-        else:
-            seen = event.history_seen(wanted.member, wanted.ours, said)
-        self._parts.post(seen)
+        finally:
+            self._parts.post(seen)
 
     def _touch(self, wanted: order.TouchMember) -> None:
         parts = self._parts
@@ -352,6 +360,7 @@ class ChainRunner:
         self._wanted = wanted
         self._epoch = wanted.epoch
         self._aside = aside
+        self._is_over = False  # no answer came in time: what is still under way promotes nobody
         self._store = StorePerformer(parts.store, clock.now(), parts.shared.settings.retry_timeout_s)
 
     def perform(self, request: Request[Any]) -> object:
@@ -394,17 +403,29 @@ class ChainRunner:
             case own.Note(phase, state, role):
                 parts.post(event.Noted(phase=phase, state=state, role=role))
                 return None
-            case pg.ReadFiles() | pg.WriteConfiguration() | pg.Reload():
-                asked: Request[Any] = request
-                return self._aside.files.ask(lambda: self._perform_files(asked), CHAIN_FILES_S)
+            case pg.ReadFiles() | pg.WriteConfiguration() | pg.Reload() | pg.SignalPromote():
+                asked = replace(request, is_due=self._may_promote) if isinstance(request, pg.SignalPromote) else request
+                return self._ask_files(asked)
             case _ if type(request).__module__ == pg.__name__:
                 return parts.driver.perform(request, limit_s(request))
             case _:
                 return self._store.perform(request)
 
-    def _perform_files(self, request: Request[Any]) -> object:
-        answer: object = self._parts.driver.perform(request, CHAIN_FILES_S)
-        return answer
+    def _may_promote(self) -> bool:
+        """Whether a promotion may still be signalled: a disk that was slow has used up time since it was decided."""
+        keeper = self._parts.keeper
+        return not self._is_over and keeper.epoch == self._epoch and may_write_under(keeper.lease(clock.now()))
+
+    def _ask_files(self, request: Request[Any]) -> object:
+        def perform_files() -> object:
+            answer: object = self._parts.driver.perform(request, CHAIN_FILES_S)
+            return answer
+
+        try:
+            return self._aside.files.ask(perform_files, CHAIN_FILES_S)
+        except PostgresTimeout:
+            self._is_over = True
+            raise
 
 
 def _failed(wanted: order.StartChain, action: Action, failure: Exception) -> event.ChainEnded:

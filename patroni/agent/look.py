@@ -1,6 +1,7 @@
 """Looks: when to observe what. Every look has one request under way at most and a time after which it counts as lost.
 
-A look at the data directory is never lost: its worker tells whatever comes of it, and on a dead disk one that hangs is enough.
+A look at the data directory, or at a peer, is never lost: its worker tells whatever comes of it, and on a dead disk, or
+with dead name servers, one that hangs is enough.
 
 Idle, a node looks once a loop_wait; it looks more often while something is expected (a start, a promotion, a stop, a free
 leader key), because nothing else would tell. Costs at rest: issue's figures in `script/bench`.
@@ -15,7 +16,6 @@ from patroni.agent import order
 from patroni.agent.observe import Observed
 from patroni.agent.order import Order
 from patroni.decision.actions import Demote, StopPostgres
-from patroni.decision.candidate import FACTS_S
 from patroni.decision.cluster import PostgresState, Role
 from patroni.decision.lease import Instant, elapsed_s
 from patroni.decision.node import Process
@@ -96,8 +96,8 @@ class Looks:
         return [order.ReadStore(is_linearizable=True)]
 
     def ask_history(self, wanted: order.AskLeaderHistory, now: Instant) -> list[Order]:
-        """Order this question, one at a time: it reads the own data directory, and a dead disk holds its worker."""
-        if not self._history.is_free(now):
+        """Order this question, one at a time."""
+        if self._history.is_under_way:
             return []
         self._history.ask(now)
         return [wanted]
@@ -105,15 +105,14 @@ class Looks:
     def ask(
         self, observed: Observed, names: tuple[str, ...], now: Instant, gone: Mapping[str, str] | None = None
     ) -> list[Order]:
-        """Order questions to these members, each at most once at a time.
+        """Order questions to these members, each at most once at a time: one whose name is not resolved may take long.
 
         gone: the last known address of those whose member key is gone, by name.
         """
         orders: list[Order] = []
         last_known = gone or {}
         for name in names:
-            under_way = observed.asked.get(name)
-            if under_way is not None and elapsed_s(under_way, now) <= FACTS_S:
+            if name in observed.asked:
                 continue
             member = observed.cluster.members.get(name) if observed.cluster else None
             api_url = member.api_url if member is not None else last_known.get(name)

@@ -13,12 +13,14 @@ from patroni.agent.perform import FAILURES
 from patroni.agent.request import ReadFactsAge, ReadLease, Void
 from patroni.dcs.store import Create, Write
 from patroni.decision.candidate import FACTS_S
-from patroni.decision.lease import Proof
+from patroni.decision.lease import Lease, Proof
 from patroni.decision.node import ClusterState, Process
 from patroni.decision.request import Steps, ask
 from patroni.postgres import request as pg
 
 T = TypeVar("T")
+WRITE_S = 2.0  # of lease to make Postgres writable, and what share of the ttl
+WRITE_OF_TTL = 0.25
 
 
 def require_facts() -> Steps[None]:
@@ -31,15 +33,23 @@ def require_facts() -> Steps[None]:
 def require_lease(at_least_s: float, of_ttl: float = 0.0) -> Steps[Proof]:
     """So much of the lease is left, and this share of the ttl that the store granted; returns its proof."""
     lease = yield from ask(ReadLease())
-    proof = lease.proof
-    if proof is None or not lease.is_held or lease.left_s < max(at_least_s, of_ttl * proof.ttl_s):
+    if lease.proof is None or not _is_enough(lease, at_least_s, of_ttl):
         raise Void("too little of the lease is left")
-    return proof
+    return lease.proof
+
+
+def _is_enough(lease: Lease, at_least_s: float, of_ttl: float) -> bool:
+    return lease.proof is not None and lease.is_held and lease.left_s >= max(at_least_s, of_ttl * lease.proof.ttl_s)
+
+
+def may_write_under(lease: Lease) -> bool:
+    """Return whether enough of the lease is left to make Postgres writable under it."""
+    return _is_enough(lease, WRITE_S, WRITE_OF_TTL)
 
 
 def require_lease_to_write() -> Steps[Proof]:
     """Enough of the lease is left to make Postgres writable under it; returns its proof."""
-    return (yield from require_lease(2.0, of_ttl=0.25))
+    return (yield from require_lease(WRITE_S, of_ttl=WRITE_OF_TTL))
 
 
 def require_no_lock() -> Steps[None]:

@@ -7,8 +7,8 @@ stop, rewind) are sequences of these in `agent/job.py`; nothing here knows leade
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
 from patroni.decision.cluster import HistoryRow, Lsn, SlotName, SystemId, Timeline, Twin
@@ -229,11 +229,18 @@ class ChangeSlots(Request[None]):
 # --- stopping
 
 
+def always() -> bool:
+    """Return that something is due whenever it is asked."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class SignalStop(Request[None]):
     """Send the postmaster its stop signal; nobody there is no error."""
 
     mode: StopMode
+
+    is_due: Callable[[], bool] = field(default=always, compare=False)  # asked right before the signal: the disk may be slow
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import signal
 
 from patroni.decision.cluster import SlotName
 from patroni.postgres.call import Call
+from patroni.postgres.process import Living
 from patroni.postgres.request import (
     ChangeSlots,
     PostgresError,
@@ -42,9 +43,17 @@ def signal_promote(server: Server, call: Call, request: SignalPromote) -> None:
         os.close(os.open(server.path("promote"), os.O_WRONLY | os.O_CREAT, 0o600))
     except OSError as error:
         raise PostgresError(f"cannot write {server.path('promote')}: {error.strerror}") from error
-    if not living.signal(signal.SIGUSR1):
-        os.unlink(server.path("promote"))
-        raise PostgresError("Postgres is gone: it was not promoted")
+    fault = _promoted(living, request)
+    if fault:
+        os.unlink(server.path("promote"))  # else another server would find it
+        raise PostgresError(fault)
+
+
+def _promoted(living: Living, request: SignalPromote) -> str:
+    """Send the signal; return why it was not sent, empty if it was."""
+    if not request.is_due():
+        return "the lease does not allow a promotion any more"
+    return "" if living.signal(signal.SIGUSR1) else "Postgres is gone: it was not promoted"
 
 
 def run_checkpoint(server: Server, call: Call, request: RunCheckpoint) -> None:

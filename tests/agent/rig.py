@@ -47,6 +47,7 @@ class Rig:
         self.saves: list[str] = []  # names of the threads that saved
         self.facts = 0
         self.peer: Answer | Silent | Exception = Silent(age_s=0.0)
+        self.gate: threading.Event | None = None  # peers answer once it is set
         self.fence = InProcessFence(lambda: self.ended.append("quit"), lambda: self.ended.append("kill"))
         self.keeper = LeaseKeeper(
             "a", self.fence, ttl_s=TTL_S, emit=lambda _, payload: self.told.append(payload), chance=random.Random(1)
@@ -75,6 +76,8 @@ class Rig:
         self.chains = 0
 
     def ask_peer(self, api_url: str, timeout_s: float = 2.0) -> Answer | Silent:
+        if self.gate is not None:
+            self.gate.wait(PATIENCE_S)
         if isinstance(self.peer, Exception):
             raise self.peer
         return self.peer

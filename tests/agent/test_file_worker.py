@@ -5,15 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from patroni.agent import clock
 from patroni.agent.event import ChainEnded
 from patroni.agent.file_worker import FileWorker
-from patroni.decision.actions import Checkpoint, Follow, ReleaseLock
+from patroni.decision.actions import Checkpoint, Follow, Promote, ReleaseLock
 from patroni.decision.cluster import Token
 from patroni.postgres import request as pg
 from patroni.postgres.request import PostgresError, PostgresTimeout
+from tests.agent.builders import proof
 from tests.agent.rig import Rig, released, rigged
 
 PATIENCE_S = 20.0
@@ -71,11 +74,15 @@ def rig() -> Iterator[Rig]:
 
 
 @pytest.mark.parametrize(
-    ("action", "hanging"), [(RELEASE, pg.ReadFiles), (Follow(None), pg.WriteConfiguration)], ids=["a release", "a follow"]
+    ("action", "hanging"),
+    [(RELEASE, pg.ReadFiles), (Follow(None), pg.WriteConfiguration), (Promote(), pg.SignalPromote)],
+    ids=["a release", "a follow", "a promotion"],
 )
 def test_a_chain_on_a_dead_disk_ends_without_an_answer_and_blocks_no_other(
-    rig: Rig, action: ReleaseLock | Follow, hanging: type
+    rig: Rig, action: ReleaseLock | Follow | Promote, hanging: type
 ) -> None:
+    rig.renew()
+    rig.keeper.take(proof(clock.now().boot_s), if_epoch=rig.keeper.epoch)
     rig.postgres.hold(hanging)
     rig.run(action)
     ended = rig.await_told(ChainEnded)
@@ -85,3 +92,17 @@ def test_a_chain_on_a_dead_disk_ends_without_an_answer_and_blocks_no_other(
     rig.run(RELEASE)
     assert rig.await_told(ChainEnded, 3).failed == RELEASE
     rig.postgres.let_go(hanging)
+
+
+def test_a_promotion_whose_answer_was_late_is_not_signalled_any_more(rig: Rig) -> None:
+    rig.renew()
+    now = clock.now()
+    rig.keeper.take(replace(proof(), sent=now), if_epoch=rig.keeper.epoch)
+    rig.postgres.hold(pg.SignalPromote)
+    rig.run(Promote())
+    rig.await_asked(pg.SignalPromote)
+    (request,) = [asked for asked in rig.postgres.asked if isinstance(asked, pg.SignalPromote)]
+    assert request.is_due()
+    assert rig.await_told(ChainEnded).failed == Promote()
+    assert not request.is_due()
+    rig.postgres.let_go(pg.SignalPromote)

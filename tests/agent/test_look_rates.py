@@ -27,7 +27,7 @@ from patroni.decision.cluster import PostgresState, Role, Timeline
 from patroni.decision.node import Process
 from patroni.decision.reasons import Code
 from patroni.decision.settings import Settings
-from patroni.decision.view import Chain
+from patroni.decision.view import Chain, Silent
 from patroni.postgres.request import Monitoring
 from tests.agent.builders import (
     a_primary_says,
@@ -186,7 +186,7 @@ def test_a_starting_job_looks_on() -> None:
 # --- answers that do not come
 
 
-@pytest.mark.parametrize("lost", [order.QueryPostgres, order.ReadStore, order.AskPeer])
+@pytest.mark.parametrize("lost", [order.QueryPostgres, order.ReadStore])
 def test_what_was_lost_is_asked_again_and_holds_up_nothing_else(lost: type[Order]) -> None:
     work = Clockwork(*STANDBY)
     work.silent = {lost}
@@ -194,6 +194,14 @@ def test_what_was_lost_is_asked_again_and_holds_up_nothing_else(lost: type[Order
     assert asked[lost.__name__] >= 3
     others = {"LookAtFiles", "QueryPostgres", "AskPeer"} - {lost.__name__}
     assert all(asked[name] >= 9 for name in others)
+
+
+def test_a_peer_whose_name_is_not_resolved_is_not_asked_twice() -> None:
+    work = Clockwork(*STANDBY)
+    work.silent = {order.AskPeer}
+    asked = work.run(600.0)
+    assert asked["AskPeer"] == 1
+    assert asked["QueryPostgres"] >= 50
 
 
 def test_a_look_at_files_that_hangs_is_not_asked_twice() -> None:
@@ -236,7 +244,8 @@ def test_a_peer_without_an_address_is_not_asked_and_one_that_is_gone_at_its_last
         order.AskPeer(name="gone", api_url="http://gone/")
     ]
     assert ask(work.observed, ("gone",), at(2.0), {"gone": "http://gone/"}) == [], "under way"
-    assert len(ask(work.observed, ("gone",), at(4.1), {"gone": "http://gone/"})) == 1, "lost"
+    take(work.observed, 4.0, PeerSeen(name="gone", peer=Silent(age_s=0.0)))
+    assert len(ask(work.observed, ("gone",), at(4.1), {"gone": "http://gone/"})) == 1, "ended"
 
 
 def query_of(work: Clockwork, now_s: float) -> order.QueryPostgres:

@@ -291,13 +291,15 @@ class Driver:
         if receiver is not None:
             postgres.engine.soon(postgres.live_host, receiver.reload, postgres.takes_s(RELOAD_S))
 
-    def _signal_promote(self, _: pg.SignalPromote) -> Acts[None]:
+    def _signal_promote(self, request: pg.SignalPromote) -> Acts[None]:
         yield 0.0005
         postgres = self.postgres
         if postgres.postmaster is None:
             raise PostgresError("Postgres is not running")
         if postgres.data is None or not postgres.data.has_signal:
             raise PostgresError("Postgres is no standby: there is nothing to promote")
+        if not request.is_due():
+            raise PostgresError("the lease does not allow a promotion any more")
         postgres.promote()
 
     def _run_checkpoint(self, request: pg.RunCheckpoint) -> Acts[None]:

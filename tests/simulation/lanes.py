@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from patroni.agent import event, order
@@ -16,6 +17,7 @@ from patroni.agent.execute import Context
 from patroni.agent.job import kind_of
 from patroni.agent.order import Order
 from patroni.agent.perform import FAILURES, limit_s
+from patroni.agent.precondition import may_write_under
 from patroni.agent.request import Void
 from patroni.agent.slot import Occupant
 from patroni.dcs.store import Refused
@@ -71,6 +73,7 @@ class Lanes:
         self._job = Lane(agent.place)
         self._files = Lane(agent.place)
         self._workers = Lane(agent.place, 4)
+        self._peers = Lane(agent.place, 4)
         self._task: Occupant | None = None  # in the slot
         self._is_cancellable = False
 
@@ -98,9 +101,9 @@ class Lanes:
             case order.ReadStore():
                 self._workers.do(lambda: self._read_store(wanted))
             case order.AskPeer():
-                self._workers.do(lambda: self._ask_peer(wanted))
+                self._peers.do(lambda: self._ask_peer(wanted))
             case order.AskLeaderHistory():
-                self._workers.do(lambda: self._ask_history(wanted))
+                self._peers.do(lambda: self._ask_history(wanted))
             case order.TouchMember():
                 self._workers.do(lambda: self._touch(wanted))
             case _:
@@ -291,6 +294,7 @@ class ChainRunner:
         self._lanes = lanes
         self._wanted = wanted
         self._epoch = wanted.epoch
+        self._is_over = False
         self._store = StorePerformer(agent, "chain", agent.shared.settings.retry_timeout_s)
 
     def perform(self, request: Request[Any]) -> Acts[Any]:
@@ -342,9 +346,21 @@ class ChainRunner:
             case own.Note(phase, state, role):
                 agent.post(event.Noted(phase=phase, state=state, role=role))
                 return None
-            case pg.ReadFiles() | pg.WriteConfiguration() | pg.Reload():
-                return (yield from self._lanes.ask_files(request))
+            case pg.ReadFiles() | pg.WriteConfiguration() | pg.Reload() | pg.SignalPromote():
+                return (yield from self._ask_files(request))
             case _ if type(request).__module__ == pg.__name__:
                 return (yield from agent.site.driver.perform(request, limit_s(request)))
             case _:
                 return (yield from self._store.perform(request))
+
+    def _ask_files(self, request: Request[Any]) -> Acts[Any]:
+        asked = replace(request, is_due=self._may_promote) if isinstance(request, pg.SignalPromote) else request
+        try:
+            return (yield from self._lanes.ask_files(asked))
+        except PostgresTimeout:
+            self._is_over = True
+            raise
+
+    def _may_promote(self) -> bool:
+        keeper = self._agent.keeper
+        return not self._is_over and keeper.epoch == self._epoch and may_write_under(keeper.lease(self._agent.now()))
