@@ -201,9 +201,16 @@ class Reload(Request[None]):
     """Make the server read its configuration files again."""
 
 
+def always() -> bool:
+    """Return that something is due whenever it is asked."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class SignalPromote(Request[None]):
     """Ask the server to promote itself; does not wait."""
+
+    is_due: Callable[[], bool] = field(default=always, compare=False)  # asked right before the signal: the disk may be slow
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,18 +236,11 @@ class ChangeSlots(Request[None]):
 # --- stopping
 
 
-def always() -> bool:
-    """Return that something is due whenever it is asked."""
-    return True
-
-
 @dataclass(frozen=True, slots=True)
 class SignalStop(Request[None]):
     """Send the postmaster its stop signal; nobody there is no error."""
 
     mode: StopMode
-
-    is_due: Callable[[], bool] = field(default=always, compare=False)  # asked right before the signal: the disk may be slow
 
 
 @dataclass(frozen=True, slots=True)
