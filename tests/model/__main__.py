@@ -49,8 +49,8 @@ def _shown(scope: Scope) -> Verdict:
     began_s = time.monotonic()
     verdict = check(scope)
     took_s = time.monotonic() - began_s
-    extent = "all states" if verdict.is_complete else "within the bound"
-    found = f"{len(verdict.trace)} steps to: {verdict.breach}" if verdict.breach else f"holds in {extent}"
+    extent = "in all states" if verdict.is_complete else "within the bound"
+    found = f"{len(verdict.trace)} steps to: {verdict.breach}" if verdict.breach else f"holds {extent}"
     sys.stdout.write(f"{scope.name:<48} {verdict.states:>9} states {took_s:>6.1f} s  {found}\n")
     sys.stdout.flush()
     return verdict

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from tests.model.explore import check
-from tests.model.node import Breach, Bug, Fault, Node, Page, Postgres, Scope, World
-from tests.model.rules import moves
+from tests.model import guard
+from tests.model.explore import Search, check
+from tests.model.node import Breach, Bug, Fault, Node, Page, Postgres, Rule, Scope, World
+from tests.model.rules import RULES, moves
 from tests.model.scopes import BUGS, DELETED, SMALL
 
 
@@ -51,6 +54,20 @@ def test_a_trace_reads_in_plain_words_and_keeps_the_names() -> None:
         "B orders the promotion",
         "Postgres of B becomes writable",
     )
+
+
+def test_every_rule_of_the_model_is_used() -> None:
+    unused = set(RULES)
+    for fault in Fault:
+        search = Search(replace(SMALL[0], faults=frozenset({fault}), lags=(1,), depth=17))
+        search.run()
+        unused = {rule for rule in unused if not _is_used(rule, search)}
+    assert unused == {guard.trusts_deadline}  # a bug
+
+
+def _is_used(rule: Rule, search: Search) -> bool:
+    worlds = [World(search.cluster.scope, is_free, can_follow) for is_free in (True, False) for can_follow in (True, False)]
+    return any(True for kind in search.cluster.kinds for world in worlds for _ in rule(kind.node, world))
 
 
 def test_no_fault_happens_that_the_scope_does_not_name() -> None:
