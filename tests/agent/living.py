@@ -46,8 +46,8 @@ bootstrap: {dcs: {ttl: 5, loop_wait: 1, retry_timeout: 1}}
 class Gate:
     """Holds up threads whose name begins so, while it is closed."""
 
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
+    def __init__(self, *prefixes: str) -> None:
+        self._prefixes = prefixes
         self._is_open = threading.Event()
         self._is_open.set()
         self.held: set[str] = set()  # names of the threads that came to it while it was closed
@@ -61,7 +61,7 @@ class Gate:
 
     def pass_through(self) -> None:
         name = threading.current_thread().name
-        if name.startswith(self._prefix) and not self._is_open.is_set():
+        if name.startswith(self._prefixes) and not self._is_open.is_set():
             self.held.add(name)
             self._is_open.wait(PATIENCE_S)
 
@@ -103,7 +103,7 @@ class Living:
     def __init__(self, data_dir: str) -> None:
         self.configuration = built(CONFIGURATION % (reserve_port(), reserve_port(), data_dir))
         self.postgres = FakePostgres()
-        self.loop_gate, self.worker_gate = Gate("loop"), Gate("worker")
+        self.loop_gate, self.worker_gate = Gate("loop"), Gate("worker", "peer")
         self.server = MemoryServer(clock.now)
         self.link = MemoryLink()
         self.store = GatedStore(self.server, self.link, self.worker_gate)

@@ -50,11 +50,12 @@ def test_an_effect_that_hangs_costs_no_lease(agent: Living) -> None:
 
 
 def test_workers_that_hang_cost_no_lease(agent: Living) -> None:
-    """All four, as where the peers' names are not resolved."""
+    """The peers' all, as where names are not resolved, and whoever of the others comes to the store."""
     agent.join("b", "c", "d", "e")
     agent.worker_gate.close()
     agent.ask_for_switchover()
-    wait_until(lambda: len(agent.worker_gate.held) == 4, PATIENCE_S, "the workers", lambda: agent.worker_gate.held)
+    peers = {f"peer-{number}" for number in range(4)}
+    wait_until(lambda: peers <= agent.worker_gate.held, PATIENCE_S, "the workers", lambda: agent.worker_gate.held)
     agent.await_renewals()
     agent.worker_gate.open()
 
