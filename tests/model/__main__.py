@@ -29,7 +29,7 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
         prog="script/model",
         description="Check lease, lock, guard and election in every reachable state of a small model (docs/model/README.md).",
     )
-    parser.add_argument("--large", action="store_true", help="the larger scopes, too: about an hour, and 10 GB of memory")
+    parser.add_argument("--large", action="store_true", help="the larger scopes, too: an hour or more, some GB of memory")
     parser.add_argument("--trace", metavar="NAME", help="check one scope or deliberate bug, and print the way to its breach")
     return parser.parse_args(arguments)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tests.model import keeper
 from tests.model.node import (
     Breach,
     Bug,
@@ -90,9 +91,11 @@ def has_looked(n: Node, world: World) -> Iterator[Move]:
 def becomes_writable(n: Node, world: World) -> Iterator[Move]:
     """A promotion, or a start as primary, completes: also without its agent.
 
-    Where the guard has acted already, a start is slower than its next look (100 ms; measured: starts take 0.2 s and more).
+    Where the guard has acted already, a start is slower than the next look, its own or, if it is dead, the keeper's (100 ms
+    and 250 ms; measured: starts take 0.2 s and more).
     """
-    is_seen = is_running(n) and n.page in (Page.HELD, Page.KILLED) and not world.has(Bug.FAST_START)
+    is_watched = is_running(n) or keeper.has_to_end_alone(n, world)
+    is_seen = is_watched and n.page in (Page.HELD, Page.KILLED) and not world.has(Bug.FAST_START)
     if n.postgres is Postgres.PROMOTING and not n.is_stopped and n.host is not Host.FROZEN and not is_seen:
         is_excused = n.is_deleted or n.host is Host.WOKEN
         breach = Breach.HISTORY if n.is_old and not is_excused else None
