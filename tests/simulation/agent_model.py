@@ -16,6 +16,7 @@ from patroni.agent import event, order
 from patroni.agent.event import Event, Payload
 from patroni.agent.lease_keeper import LeaseKeeper, Renewal
 from patroni.agent.loop import Loop, Turn
+from patroni.agent.main import RETRY_S
 from patroni.agent.perform import FAILURES
 from patroni.agent.shared import Shared
 from patroni.agent.threads import LONGEST_WAIT_S
@@ -119,6 +120,7 @@ class Agent:
         self.keeper_news = Signal()
         self._fence_acts: list[Request[Any]] = []
         self._queue: list[Event] = []
+        self._has_begun = False  # its loop; until then events wait in the queue
         self._is_turn_due = False
         self._wake = 0
         self._dispatch_order: Callable[[order.Order], None] | None = None
@@ -126,9 +128,29 @@ class Agent:
     def start(self, dispatch: Callable[[order.Order], None]) -> None:
         """Begin. dispatch: takes the loop's orders, as `lanes.Lanes` does."""
         self._dispatch_order = dispatch
+        Task(self.place, self._begin())
+
+    def _begin(self) -> Acts[None]:
+        """Wait for a first view as `agent/main.py` does; until then there is no loop, and Postgres stays as it is."""
+        while True:
+            perform = StorePerformer(self, "start", self.site.settings.retry_timeout_s).perform
+            try:
+                yield from drive(self.coordinator.read(is_linearizable=True), perform)
+            except FAILURES:
+                yield self.site.host.lasts_s(RETRY_S)
+            else:
+                break
+        self._has_begun = True
         Task(self.place, self._keep())
         Watch(self.site.link, self.site.host, self.place, self._watched)
         self._plan_turn()
+
+    def stop(self) -> None:
+        """Take SIGTERM; before the loop has begun there is nothing to hand over."""
+        if self._has_begun:
+            self.post(event.Signalled(number=15))
+        else:
+            self._leave(0)
 
     def now(self) -> Instant:
         """Read the host's clocks."""
@@ -151,7 +173,7 @@ class Agent:
         self._plan_turn()
 
     def _plan_turn(self) -> None:
-        if not self._is_turn_due:
+        if self._has_begun and not self._is_turn_due:
             self._is_turn_due = True
             delay_s = self.site.chance.uniform(*TURN_S) + self.site.host.lag_s()
             self.place.engine.soon(self.place, self._turn, delay_s)
@@ -184,11 +206,14 @@ class Agent:
     def _dispatch(self, turn: Turn) -> None:
         for wanted in turn.orders:
             if isinstance(wanted, order.Leave):
-                self.place.die()
-                self.site.on_leave(self, wanted.status)
+                self._leave(wanted.status)
                 return
             assert self._dispatch_order is not None
             self._dispatch_order(wanted)
+
+    def _leave(self, status: int) -> None:
+        self.place.die()
+        self.site.on_leave(self, status)
 
     # --- the keeper
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from patroni.agent import event, order
 from patroni.agent import request as own
+from patroni.agent.dispatch import CHAIN_FILES_S, DROP_S, FILES_S, HISTORY_S, QUERY_S
 from patroni.agent.execute import Context
 from patroni.agent.job import kind_of
 from patroni.agent.order import Order
@@ -32,12 +33,6 @@ from tests.simulation import rest_model
 from tests.simulation.agent_model import Agent, StorePerformer, drive
 from tests.simulation.driver import CANCELLABLE
 from tests.simulation.engine import Acts, Place, Signal, Task, Wait
-
-QUERY_S = 2.5
-HISTORY_S = 5.0
-DROP_S = 5.0
-FILES_S = 10.0
-CHAIN_FILES_S = 3.0
 
 
 class Lane:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 
-from patroni.agent.event import Signalled
 from patroni.agent.loop import Turn
 from patroni.dcs.store import Create, Write
 from patroni.decision.node import ClusterState
@@ -136,7 +135,7 @@ class World:
         """Send SIGTERM."""
         agent = node.agent
         if agent is not None:
-            self.engine.soon(agent.place, lambda: agent.post(Signalled(number=15)))
+            self.engine.soon(agent.place, agent.stop)
 
     def crash_host(self, node: Node) -> None:
         """Everything on the host dies, and what was not flushed with it."""
