@@ -1,7 +1,7 @@
 """The agent's HTTP client towards its peers (contract/rest_api.md §13.2-13.4; contract/ha_behaviour.md §1.6).
 
-Promised: every call ends, whatever the peer does: connecting and each read are bounded by the timeout, the body by size and by
-the deadline as well. Not promised: a bound on resolving a name. A connection serves one request: an election must not find a
+Promised: every call ends, whatever the peer does: connecting is bounded by the timeout, the whole answer by what is left of it
+and by size. Not promised: a bound on resolving a name. A connection serves one request: an election must not find a
 pooled connection that died meanwhile, and nothing is tried twice.
 """
 
@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import urllib3
 
 from patroni.decision.cluster import Lsn, Timeline
-from patroni.decision.lease import elapsed_s
 from patroni.decision.scalar import integer
 from patroni.decision.tags import tags_from
 from patroni.decision.view import Answer, Silent
 from patroni.rest.access import basic_authorization
 from patroni.rest.config import ClientConfig
 from patroni.rest.snapshot import Clock
+from patroni.rest.timed_answer import timed_pools
 
 _ANSWER_LIMIT_BYTES = 4194304
 _CHUNK_BYTES = 65536
@@ -31,7 +31,7 @@ class PeerClient:
 
     def __init__(self, config: ClientConfig, own_version: str, clock: Clock) -> None:
         """Read the certificates; OSError (ssl.SSLError is one) says what is wrong with them."""
-        self._clock = clock
+        self._timed = timed_pools(clock)
         self._own_version = own_version
         self._pools = self._made(config)
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the contract's choice, see `_tls_context`
@@ -45,7 +45,9 @@ class PeerClient:
         headers = {"User-Agent": f"patroni-agent/{self._own_version}", "Connection": "close"}
         if config.credentials is not None:
             headers["Authorization"] = basic_authorization(config.credentials)
-        return urllib3.PoolManager(num_pools=4, headers=headers, ssl_context=_tls_context(config), assert_hostname=False)
+        pools = urllib3.PoolManager(num_pools=4, headers=headers, ssl_context=_tls_context(config), assert_hostname=False)
+        pools.pool_classes_by_scheme = self._timed
+        return pools
 
     def ask_peer(self, api_url: str, timeout_s: float = 2.0) -> Answer | Silent:
         """Ask a member for its status at the URL of its member key; whatever is no usable answer is silence."""
@@ -62,7 +64,6 @@ class PeerClient:
         """Return the body of the answer whatever its status; None: no answer, or no URL."""
         if not url.startswith(("http://", "https://")):
             return None
-        began = self._clock.now()
         try:
             with self._pools.request(
                 "GET",
@@ -72,7 +73,7 @@ class PeerClient:
                 redirect=False,
                 preload_content=False,
             ) as response:
-                return _read(response, lambda: elapsed_s(began, self._clock.now()) > timeout_s)
+                return _read(response)
         except (urllib3.exceptions.HTTPError, OSError, ValueError):
             return None
 
@@ -81,11 +82,11 @@ class PeerClient:
         self._pools.clear()
 
 
-def _read(response: urllib3.BaseHTTPResponse, is_late: Callable[[], bool]) -> bytes | None:
+def _read(response: urllib3.BaseHTTPResponse) -> bytes | None:
     body = b""
     while chunk := response.read1(_CHUNK_BYTES):
         body += chunk
-        if len(body) > _ANSWER_LIMIT_BYTES or is_late():
+        if len(body) > _ANSWER_LIMIT_BYTES:
             return None
     return body
 

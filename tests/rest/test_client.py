@@ -167,6 +167,7 @@ def test_an_answer_without_length_in_pieces_and_with_any_status() -> None:
         pytest.param((HEAD, STATUS[:5]), False, False, id="stops in its body"),
         pytest.param((HEAD, STATUS[:5]), True, False, id="closes in its body"),
         pytest.param((HEAD, STATUS), False, True, id="drips for ever"),
+        pytest.param((b"HTTP/1.0 200 OK\r\nX-Long: ",), False, True, id="drips its head for ever"),
         pytest.param((b"nonsense\r\n\r\n",), True, False, id="speaks no HTTP"),
         pytest.param((HEAD, b" " * 5_000_000, STATUS), True, False, id="talks too much"),
         pytest.param((b"HTTP/1.0 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n",), True, False, id="sends us elsewhere"),
