@@ -18,8 +18,9 @@ from patroni.agent.shared import Shared
 from patroni.config.change import changes
 from patroni.config.fault import ConfigError
 from patroni.config.load import CACHE, Local, reload_local
+from patroni.config.sections import StoreSection
 from patroni.config.settings import Configuration, with_dynamic, with_local
-from patroni.dcs.store import Store, Timing
+from patroni.dcs.store import Store, StoreConfigError, Timing
 from patroni.decision.cluster import Cluster
 from patroni.decision.settings import Settings
 from patroni.postgres.driver import Driver
@@ -90,12 +91,23 @@ class Reconfigurer:
             logger.info("%s", change)
         if wanted.log != self.configuration.log:
             self._users.logs.apply(wanted.log)
+        if wanted.store != self.configuration.store:
+            self._reload_store(wanted.store)
         self.configuration = wanted
         self._users.shared.settings = wanted.settings
         self._users.shared.dynamic_configuration = wanted.dynamic.values
         self._users.store.set_timing(timing_of(wanted.settings))
         self._users.driver.configure(postgres_config(wanted))
         return any(change.path.startswith("postgresql.") for change in found)
+
+    def _reload_store(self, section: StoreSection) -> None:
+        """Let the store's client follow; another store is used after a restart only."""
+        if section.kind != self.configuration.store.kind:
+            return
+        try:
+            self._users.store.reload(section.values)
+        except StoreConfigError as error:
+            logger.error("%s; the former settings of %s stay in force", error, section.kind)
 
 
 def _replace_file(directory: str, text: str) -> None:

@@ -229,6 +229,9 @@ class LocalStore:
     def set_timing(self, timing: Timing) -> None:
         """See `Store`: nothing depends on them here."""
 
+    def reload(self, section: Mapping[str, object]) -> None:
+        """See `Store`: nothing may change here."""
+
     def close(self) -> None:
         """See `store.Store`."""
         self._file.close()

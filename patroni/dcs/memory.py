@@ -9,7 +9,7 @@ survives the process.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
@@ -359,6 +359,9 @@ class MemoryStore:
 
     def set_timing(self, timing: Timing) -> None:
         """See `Store`: nothing depends on them here."""
+
+    def reload(self, section: Mapping[str, object]) -> None:
+        """See `Store`: nothing may change here."""
 
     def close(self) -> None:
         """Nothing to give up."""

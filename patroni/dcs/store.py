@@ -217,6 +217,12 @@ class Store(Protocol):
     def set_timing(self, timing: Timing) -> None:
         """Use other timings from the next request on; a store that derives nothing from them ignores it."""
 
+    def reload(self, section: Mapping[str, object]) -> None:
+        """Take what of its section may change at run time (contract/dcs.md §4.4); StoreConfigError: nothing has changed.
+
+        Called on the loop's thread: it neither connects nor opens files.
+        """
+
     def close(self) -> None:
         """Give up connections and files; sessions are left to expire."""
 

@@ -7,6 +7,8 @@ import logging
 import os
 import stat
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,10 @@ from patroni.agent.reconfigure import Reconfigurer, Users, timing_of
 from patroni.agent.shared import Shared
 from patroni.config.environment import Environment
 from patroni.config.load import CACHE, Local, load_local, read_cache
+from patroni.config.sections import StoreSection
 from patroni.config.settings import build
 from patroni.dcs.memory import MemoryServer, MemoryStore
-from patroni.dcs.store import Timing
+from patroni.dcs.store import StoreConfigError, Timing
 from patroni.decision.cluster import Cluster, DynamicConfig, Token
 from patroni.decision.settings import Settings
 from patroni.postgres.config import PostgresConfig
@@ -33,12 +36,21 @@ DYNAMIC: dict[str, object] = {"ttl": 30, "loop_wait": 10}
 
 
 class TimedStore(MemoryStore):
-    """A store that remembers the timing it was given."""
+    """A store that remembers the timing and the sections it was given."""
 
     timing: Timing | None = None
 
+    def __init__(self, server: MemoryServer) -> None:
+        super().__init__(server)
+        self.sections: list[Mapping[str, object]] = []
+
     def set_timing(self, timing: Timing) -> None:
         self.timing = timing
+
+    def reload(self, section: Mapping[str, object]) -> None:
+        self.sections.append(section)
+        if "bad" in section:
+            raise StoreConfigError("etcd3.bad: no")
 
 
 class Bench:
@@ -169,6 +181,36 @@ def test_what_a_running_agent_cannot_change_says_so(bench: Bench, caplog: pytest
         "restapi.request_queue_size" in said and "the agent must be restarted" in said
         for said in (r.getMessage() for r in caplog.records)
     )
+
+
+def test_another_password_reaches_the_store(bench: Bench) -> None:
+    first = "{etcd3: {host: '127.0.0.1:2379', username: u, password: first}}"
+    bench.reconfigurer.configuration = build(Local(values=a_tree(first), path=str(bench.file)), DYNAMIC)
+    bench.write(first)
+    bench.reread()
+    assert bench.store.sections == []
+    bench.write(first.replace("first", "second"))
+    bench.reread()
+    assert [section["password"] for section in bench.store.sections] == ["second"]
+
+
+def test_a_section_that_the_store_cannot_use_is_named_and_costs_nothing_else(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    kind = bench.reconfigurer.configuration.store.kind
+    bench.write(f"{{{kind}: {{bad: 1}}, tags: {{nofailover: true}}}}")
+    bench.reread()
+    assert f"etcd3.bad: no; the former settings of {kind} stay in force" in caplog.text
+    assert bench.shared.settings.tags.nofailover
+
+
+def test_another_store_is_used_after_a_restart_only(bench: Bench) -> None:
+    bench.reconfigurer.configuration = replace(
+        bench.reconfigurer.configuration, store=StoreSection(kind="zookeeper", values={})
+    )
+    bench.write("{tags: {nofailover: true}}")
+    bench.reread()
+    assert bench.store.sections == []
 
 
 def test_a_changed_log_reaches_the_log(bench: Bench, tmp_path: Path) -> None:
