@@ -30,6 +30,7 @@ from patroni.config.load import Local
 from patroni.dcs.coordinator import Coordinator
 from patroni.dcs.store import Refusal, Refused, Store, perform
 from patroni.decision.actions import Action, JobAction
+from patroni.decision.cluster import HistoryRow, Timeline
 from patroni.decision.lease import Instant, elapsed_s
 from patroni.decision.node import Process
 from patroni.decision.request import ReadInstant, Request
@@ -93,6 +94,7 @@ class Dispatcher:
         self._effects = Lane("effects")
         self._checkpoint = Lane("checkpoint")
         self._is_checkpoint_due = False
+        self._is_reading_own = False
         self._slot = JobSlot(self._run_job)
         self._files = FileWorker()
         self._workers = Lane("worker", 4)
@@ -229,7 +231,7 @@ class Dispatcher:
             case order.AskPeer():
                 self._peers.do(lambda: self._ask_peer(wanted))
             case order.AskLeaderHistory():
-                self._peers.do(lambda: self._ask_history(wanted))
+                self._begin_history(wanted)
             case order.TouchMember():
                 self._workers.do(lambda: self._touch(wanted))
             case _:
@@ -264,7 +266,7 @@ class Dispatcher:
             self._parts.post(event.MonitoringSeen(monitoring=None, began=began, detail=str(failure)))
             return
         timeline = self._aside(pg.ReadLocalTimeline()) if wanted.asks_timeline else None
-        history = self._aside(pg.ReadLocalHistory(wanted.history_of)) if wanted.history_of is not None else None
+        history = self._local_history(wanted.history_of) if wanted.history_of is not None else None
         if monitoring.walreceiver_pid is not None:
             self._parts.watch_exit(monitoring.walreceiver_pid)
         self._parts.post(event.MonitoringSeen(monitoring=monitoring, began=began, timeline=timeline, local_history=history))
@@ -275,6 +277,15 @@ class Dispatcher:
             return self._parts.driver.perform(request, QUERY_S)
         except FAILURES as failure:
             logger.info("%s got no answer: %s", type(request).__name__, failure)
+            return None
+
+    def _local_history(self, timeline: Timeline) -> tuple[HistoryRow, ...] | None:
+        """Let the file worker read the history file; None: it did not, and on a dead disk says so at once."""
+        request = pg.ReadLocalHistory(timeline)
+        try:
+            return self._files.ask(lambda: self._parts.driver.perform(request, QUERY_S), QUERY_S)
+        except FAILURES as failure:
+            logger.info("the history file of timeline %s was not read: %s", timeline, failure)
             return None
 
     def _read_store(self, wanted: order.ReadStore) -> None:
@@ -298,11 +309,30 @@ class Dispatcher:
                 peer = replace(peer, age_s=elapsed_s(began, clock.now()))  # it may be as old as the question
             self._parts.post(event.PeerSeen(name=wanted.name, peer=peer))
 
-    def _ask_history(self, wanted: order.AskLeaderHistory) -> None:
+    def _begin_history(self, wanted: order.AskLeaderHistory) -> None:
+        """Let the file worker read what is ours, then a worker ask the leader; while a dead disk holds one, no other begins."""
+        if wanted.ours is None:
+            self._peers.do(lambda: self._ask_history(wanted, None))
+        elif not self._is_reading_own:
+            self._is_reading_own = True
+            request = pg.ReadOwnTimeline(*wanted.ours)
+            self._files.do(lambda: self._read_own(wanted, request))
+
+    def _read_own(self, wanted: order.AskLeaderHistory, request: pg.ReadOwnTimeline) -> None:
+        own = None
+        try:
+            own = self._parts.driver.perform(request, FILES_S)
+        except FAILURES as failure:
+            logger.info("what is ours of timeline %s was not read: %s", request.timeline, failure)
+        finally:
+            self._is_reading_own = False
+            self._peers.do(lambda: self._ask_history(wanted, own))
+
+    def _ask_history(self, wanted: order.AskLeaderHistory, own: pg.OwnTimeline | None) -> None:
         """Ask a leader. Whatever comes of it is told, as with a peer."""
         seen = event.HistorySeen(history=LeaderHistory(member=wanted.member, age_s=0.0, is_primary=False))
         try:
-            said = self._parts.driver.perform(pg.AskRemoteHistory(wanted.conn_url, wanted.ours), HISTORY_S)
+            said = self._parts.driver.perform(pg.AskRemoteHistory(wanted.conn_url, own), HISTORY_S)
             seen = event.history_seen(wanted.member, wanted.ours, said)
         except FAILURES as failure:
             logger.info("%s does not say its history: %s", wanted.member, failure)

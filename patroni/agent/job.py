@@ -14,9 +14,10 @@ from patroni.agent.precondition import require_lease_to_write, require_no_lock
 from patroni.agent.request import ArmFence, IsHurried, Note, Void
 from patroni.decision import actions
 from patroni.decision.actions import DemoteKind, JobAction
-from patroni.decision.cluster import PostgresState, Role
+from patroni.decision.cluster import PostgresState, Role, Twin
 from patroni.decision.node import DataDirectory, JobKind, Process, Upstream
 from patroni.decision.request import Steps, ask
+from patroni.decision.rewind import controlled
 from patroni.postgres import request as pg
 from patroni.postgres.request import PostgresError, Readiness, StopMode
 
@@ -123,11 +124,22 @@ def _reinitialize(action: actions.Reinitialize) -> Steps[None]:
     yield from require_no_lock()
     yield from _stop(StopMode.IMMEDIATE)
     yield from require_no_lock()
-    if not (yield from ask(pg.AskRemoteHistory(action.conn_url))).is_primary:  # again: it may have died since the decision
+    own = (yield from _own_timeline()) if action.is_twin else None
+    said = yield from ask(pg.AskRemoteHistory(action.conn_url, own))  # again: it may have died since the decision
+    if not said.is_primary:
         raise Void("the server to clone from is no primary any more")
+    if action.is_twin and (own is None or own.timeline != said.timeline or said.twin not in (Twin.BY_BEGIN, Twin.BY_WAL)):
+        raise Void("stopped, its timeline is no other one than that of this server")
     yield from ask(Note("removing the data directory", role=Role.UNINITIALIZED))
     yield from ask(pg.RemoveDataDirectory())
     yield from _clone(action.conn_url, action.upstream)
+
+
+def _own_timeline() -> Steps[pg.OwnTimeline | None]:
+    """Read what a stopped server has of its timeline; None: its control data do not say where that ends."""
+    files = yield from ask(pg.ReadFiles())
+    local = controlled(files.control) if files.control is not None else None
+    return (yield from ask(pg.ReadOwnTimeline(*local.known))) if local is not None else None
 
 
 # --- starting

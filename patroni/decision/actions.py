@@ -185,6 +185,7 @@ class Reinitialize:
     member: str
     conn_url: str
     upstream: Upstream | None
+    is_twin: bool = False  # then only if it still is one once it is down
 
 
 @dataclass(frozen=True, slots=True)

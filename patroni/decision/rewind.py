@@ -25,7 +25,6 @@ from patroni.decision.view import Decision, LeaderHistory, Memory, RewindState, 
 ANSWER_S = 3.0  # so long what the leader said is taken as its present state
 ASK_AGAIN_S = 1.0  # after an answer that did not help
 COPIES = (JobKind.REINITIALIZE, JobKind.CLONE_FROM_LEADER, JobKind.CLONE_FROM_REPLICA)  # they leave another history
-RECORD_HEADER_BYTES = 24  # every WAL record has them; of the record's checksum, too
 VERDICT_S = 5.0  # a leader that answers so soon after a failed rewind was not its cause; later it may have come back
 LONGEST_ASKING_S = 10.0  # a down server waits so long for an answer, then starts as it is
 
@@ -38,11 +37,12 @@ class Local:
     lsn: Lsn
     was_in_recovery: bool
     end_lsn: Lsn | None = None  # of a primary: end of its shutdown checkpoint record; None: not read
+    is_certain: bool = True  # False: of a running server, whose WAL may be there in part only
 
     @property
     def known(self) -> tuple[Timeline, int]:
-        """Return the timeline and up to where its WAL is known to be whole; of a checkpoint record at least the header."""
-        return self.timeline, self.lsn if self.was_in_recovery else self.end_lsn or self.lsn + RECORD_HEADER_BYTES
+        """Return the timeline and the end of a record up to which its WAL is known to be whole."""
+        return self.timeline, self.end_lsn or self.lsn
 
 
 # --- what is known (not rules: called before them)
@@ -83,11 +83,13 @@ def _verdict(view: View) -> RewindState | None:
 
 
 def _is_twin(local: Local, history: LeaderHistory) -> bool:
-    """Return whether pg_rewind would find nothing: the same number now, or a begin that both have, and other WAL."""
-    if history.compared != local.timeline:
+    """Return whether pg_rewind would find nothing: the same number, and another begin or other WAL.
+
+    A running server is never judged by its WAL: nothing is stopped or removed because of bytes that may be still to come.
+    """
+    if history.compared != local.timeline or local.timeline != history.timeline:
         return False
-    is_other = history.twin is Twin.BY_BEGIN and local.timeline == history.timeline
-    return is_other or history.twin is Twin.BY_WAL
+    return history.twin is Twin.BY_BEGIN or (history.twin is Twin.BY_WAL and local.is_certain)
 
 
 def has_diverged(local: Local, history: LeaderHistory) -> bool:
@@ -173,7 +175,12 @@ def reinitialize(view: View, leader: Member) -> Decision:
     is_before_job = said is not None and last is not None and last.age_s <= said.age_s  # a rewind fails when its source dies
     if leader.role is not Role.PRIMARY or said is None or is_before_job or leader.conn_url is None:
         return _wait_for_leader(view, leader)
-    action = Reinitialize(member=leader.name, conn_url=leader.conn_url, upstream=wanted_upstream(view))
+    action = Reinitialize(
+        member=leader.name,
+        conn_url=leader.conn_url,
+        upstream=wanted_upstream(view),
+        is_twin=view.memory.rewind is RewindState.TWIN,
+    )
     return act(view, because(Code.REINITIALIZE), action)
 
 
@@ -263,13 +270,14 @@ def _local(view: View) -> Local | None:
     """Return where the own history ends (§5.3, second table); None: unknown."""
     node = view.node
     if node.process in DOWN or node.is_starting:
-        return _controlled(node.control) if node.control else None
+        return controlled(node.control) if node.control else None
     if node.is_in_recovery is not True or node.timeline is None or node.replay_lsn is None:
         return None
-    return Local(timeline=node.timeline, lsn=node.replay_lsn, was_in_recovery=True)
+    return Local(timeline=node.timeline, lsn=node.replay_lsn, was_in_recovery=True, is_certain=False)
 
 
-def _controlled(control: ControlData) -> Local | None:
+def controlled(control: ControlData) -> Local | None:
+    """Return where the history of a server ends that is down; None: unknown."""
     recovering = (ClusterState.SHUT_DOWN_IN_RECOVERY, ClusterState.IN_ARCHIVE_RECOVERY)
     minimum, timeline = control.minimum_recovery_lsn, control.minimum_recovery_timeline
     if control.cluster_state in recovering and minimum is not None and timeline is not None:

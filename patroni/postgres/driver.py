@@ -13,7 +13,20 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from patroni.decision.request import Request
-from patroni.postgres import backup, bootstrap, conf, directory, history, launch, monitoring, replication, rewind, run, stop
+from patroni.postgres import (
+    backup,
+    bootstrap,
+    conf,
+    directory,
+    history,
+    launch,
+    monitoring,
+    replication,
+    rewind,
+    run,
+    stop,
+    twin,
+)
 from patroni.postgres import request as pg
 from patroni.postgres.call import Call, Clock
 from patroni.postgres.config import PostgresConfig
@@ -89,6 +102,7 @@ _METHODS: Mapping[type, Callable[[Server, Call, Any], Any]] = {
     pg.ReadMonitoring: monitoring.read_monitoring,
     pg.ReadLocalHistory: history.read_local_history,
     pg.ReadLocalTimeline: replication.read_local_timeline,
+    pg.ReadOwnTimeline: twin.read_own_timeline,
     pg.AskRemoteHistory: replication.ask_remote_history,
     pg.Initdb: bootstrap.initdb,
     pg.CreateRoles: bootstrap.create_roles,

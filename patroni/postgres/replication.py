@@ -38,7 +38,7 @@ def ask_remote_history(server: Server, call: Call, request: AskRemoteHistory) ->
     with connected(call, remote_words(server, request.conn_url, server.config.rewind_credentials)) as session:
         if session.run(call, "SELECT pg_is_in_recovery()")[0][0]:
             return said
-        found = twin(server, call, session, request.ours, said) if request.ours is not None else Twin.UNKNOWN
+        found = twin(call, session, request.own, said) if request.own is not None else Twin.UNKNOWN
         return replace(said, is_primary=True, twin=found)
 
 

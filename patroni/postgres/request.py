@@ -106,6 +106,34 @@ class ReadLocalTimeline(Request[Timeline]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnWal:
+    """The last whole records of a timeline in a data directory on which nothing runs."""
+
+    segment: str  # name of the file
+    offset: int  # of the content in it, in bytes
+    begin_lsn: int  # of the first of these records
+    page_bytes: int
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnTimeline:
+    """What the data directory has of a timeline, to be compared with a leader's."""
+
+    timeline: Timeline
+    rows: tuple[HistoryRow, ...]  # of its history file; empty: there is none
+    wal: OwnWal | None  # None: a server runs, or no record is certain
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOwnTimeline(Request[OwnTimeline]):
+    """Read what is ours of this timeline, before a position where a record ends."""
+
+    timeline: Timeline
+    until_lsn: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteHistory:
     """What a remote server said on a replication connection."""
 
@@ -120,11 +148,11 @@ class RemoteHistory:
 class AskRemoteHistory(Request[RemoteHistory]):
     """Ask the server at `conn_url` whether it is primary, its system id, timeline and timeline history.
 
-    ours: where the local history ends, to be looked for in a primary's; None: not known.
+    own: what is ours, to be looked for in a primary's; None: not known. The own data directory is not touched.
     """
 
     conn_url: str
-    ours: tuple[Timeline, int] | None = None
+    own: OwnTimeline | None = None
 
 
 # --- making and removing a data directory

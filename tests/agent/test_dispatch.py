@@ -14,7 +14,6 @@ from patroni.agent.event import (
     ChainStepped,
     ClusterSeen,
     FilesSeen,
-    HistorySeen,
     JobBegan,
     JobEnded,
     LocalRead,
@@ -398,17 +397,6 @@ def test_a_peers_answer_carries_its_age(rig: Rig) -> None:
     seen = rig.await_told(PeerSeen)
     assert seen.name == "b" and 0.0 < seen.peer.age_s < 5.0
     assert replace(seen.peer, age_s=0.0) == rig.peer
-
-
-def test_a_leaders_history(rig: Rig) -> None:
-    said = pg.RemoteHistory(is_primary=True, system_id=None, timeline=Timeline(2))
-    rig.postgres.answers[pg.AskRemoteHistory] = said
-    rig.dispatcher.dispatch(order.AskLeaderHistory(member="b", conn_url="postgres://b/"))
-    history = rig.await_told(HistorySeen).history
-    assert (history.member, history.is_primary, history.timeline) == ("b", True, 2)
-    rig.postgres.answers[pg.AskRemoteHistory] = PostgresError("no route")
-    rig.dispatcher.dispatch(order.AskLeaderHistory(member="b", conn_url="postgres://b/"))
-    assert not rig.await_told(HistorySeen, 2).history.is_primary
 
 
 def test_the_member_key_hangs_on_the_session(rig: Rig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,13 +12,13 @@ from patroni.agent.job import kind_of, work
 from patroni.agent.request import ArmFence, IsHurried, Note, ReadLease, Void
 from patroni.decision import actions as act
 from patroni.decision.actions import DemoteKind, JobAction
-from patroni.decision.cluster import PostgresState, Role
+from patroni.decision.cluster import PostgresState, Role, Timeline, Twin
 from patroni.decision.lease import Lease
-from patroni.decision.node import JobKind, Process
+from patroni.decision.node import ClusterState, ControlData, JobKind, Process
 from patroni.decision.request import Request
 from patroni.postgres import request as pg
 from patroni.postgres.request import PostgresError, Readiness, StopMode
-from tests.agent.builders import files, held, proof
+from tests.agent.builders import control, files, held, proof
 from tests.agent.play import EMPTY, FAULTS, FREE, Played, play
 
 URL = "postgres://b:5432/postgres"
@@ -104,6 +105,43 @@ def test_nothing_is_begun_on_a_torn_directory(action: JobAction) -> None:
 def test_nothing_is_removed_when_its_source_is_no_primary_any_more() -> None:
     said = pg.RemoteHistory(is_primary=False, system_id=None, timeline=None)
     result = played(REINITIALIZE, {ReadLease: FREE, pg.AskRemoteHistory: said})
+    assert isinstance(result.fault, Void)
+    assert "RemoveDataDirectory" not in result.kinds
+
+
+TWIN_OF_2 = replace(REINITIALIZE, is_twin=True)
+OWN = pg.OwnTimeline(timeline=Timeline(2), rows=(), wal=None)
+
+
+def twin_said(twin: Twin, timeline: int = 2) -> pg.RemoteHistory:
+    return pg.RemoteHistory(is_primary=True, system_id=None, timeline=Timeline(timeline), twin=twin)
+
+
+@pytest.mark.parametrize("twin", [Twin.BY_BEGIN, Twin.BY_WAL])
+def test_a_twin_is_removed_if_it_is_one_once_it_is_down(twin: Twin) -> None:
+    stopped = files(Process.DOWN, control=control(ClusterState.SHUT_DOWN))
+    answers = {ReadLease: FREE, pg.ReadFiles: [stopped, EMPTY], pg.ReadOwnTimeline: OWN, pg.AskRemoteHistory: twin_said(twin)}
+    result = played(TWIN_OF_2, answers)
+    own = ("ReadLease", *AWAIT_SHUTDOWN, "ReadLease", "ReadFiles", "ReadOwnTimeline", "AskRemoteHistory", "RemoveDataDirectory")
+    assert (result.kinds, result.fault) == ([*own, *COPIED], None)
+    assert pg.AskRemoteHistory(TWIN_OF_2.conn_url, OWN) in result.asked
+
+
+@pytest.mark.parametrize(
+    ("control_seen", "said"),
+    [
+        (control(ClusterState.SHUT_DOWN), twin_said(Twin.NONE)),
+        (control(ClusterState.SHUT_DOWN), twin_said(Twin.UNKNOWN)),
+        (control(ClusterState.SHUT_DOWN), twin_said(Twin.BY_BEGIN, 3)),
+        (control(ClusterState.IN_PRODUCTION), twin_said(Twin.BY_WAL)),
+        (None, twin_said(Twin.BY_WAL)),
+    ],
+    ids=["the same", "not known", "an older one", "without a known end", "without control data"],
+)
+def test_a_node_that_is_no_twin_once_it_is_down_is_kept(control_seen: ControlData | None, said: pg.RemoteHistory) -> None:
+    stopped = files(Process.DOWN, control=control_seen)
+    answers = {ReadLease: FREE, pg.ReadFiles: stopped, pg.ReadOwnTimeline: OWN, pg.AskRemoteHistory: said}
+    result = played(TWIN_OF_2, answers)
     assert isinstance(result.fault, Void)
     assert "RemoveDataDirectory" not in result.kinds
 

@@ -245,7 +245,7 @@ WITHOUT_LOCK = [
         "a former primary that ended cleanly compares first",
         a_view(DEMOTED, settings=REWINDS, leader_history=None),
         Code.REWIND_CHECKING,
-        AskHistory(member="b", conn_url=url("b"), ours=(Timeline(1), 4924)),
+        AskHistory(member="b", conn_url=url("b"), ours=(Timeline(1), 4900)),
     ),
     case("the control data are unknown", a_view(a_dead(control=None)), Code.RECOVER_REPLICA, START_B),
     case("not known whether it lives", a_view(a_dead(process=Process.UNKNOWN)), Code.FACTS_UNKNOWN, ReadFiles()),

@@ -48,7 +48,7 @@ from tests.decision.builders import (
 REWINDS = settings(use_pg_rewind=True)
 REMOVES = settings(remove_data_directory_on_diverged_timelines=True)
 ASK = AskHistory(member="b", conn_url=url("b"), ours=(Timeline(1), 5000))
-ASK_DOWN = replace(ASK, ours=(Timeline(1), 5024))  # with the header of its shutdown checkpoint
+ASK_DOWN = ASK  # up to the begin of its shutdown checkpoint, where the record before ends
 REWIND = Rewind(member="b", conn_url=url("b"))
 REINIT = Reinitialize(member="b", conn_url=url("b"), upstream=upstream("b"))
 CHECK = a_memory(rewind=RewindState.CHECK)

@@ -41,7 +41,7 @@ TORN = a_dead(Role.DEMOTED, is_torn=True, control=control(ClusterState.SHUT_DOWN
 CRASHED = a_dead(is_torn=True)
 SAID = a_leader_history(4000)
 REINIT = Reinitialize(member="b", conn_url=url("b"), upstream=upstream("b"))
-ASK = AskHistory(member="b", conn_url=url("b"), ours=(Timeline(1), 4924))
+ASK = AskHistory(member="b", conn_url=url("b"), ours=(Timeline(1), 4900))
 STOP = StopPostgres(is_fast=False)
 NO_URL = a_cluster("b", members=members(a_member("b", role=Role.PRIMARY, conn_url=None)))
 FOREIGN = a_cluster("b", initialize=None)

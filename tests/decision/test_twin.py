@@ -35,7 +35,7 @@ from tests.decision.builders import (
 REWINDS = settings(use_pg_rewind=True)
 REMOVES = settings(remove_data_directory_on_diverged_timelines=True)
 REWIND = Rewind(member="b", conn_url=url("b"))
-REINIT = Reinitialize(member="b", conn_url=url("b"), upstream=upstream("b"))
+REINIT = Reinitialize(member="b", conn_url=url("b"), upstream=upstream("b"), is_twin=True)
 START = StartAsStandby(upstream=upstream("b"), timeout_s=None)
 CHECK = a_memory(rewind=RewindState.CHECK)
 NEEDED = a_memory(rewind=RewindState.NEEDED)
@@ -50,7 +50,7 @@ OTHER_WAL = replace(OTHER_BEGIN, twin=Twin.BY_WAL)
 SAME = replace(OTHER_BEGIN, twin=Twin.NONE)
 TWIN = a_memory(rewind=RewindState.TWIN)
 ON_FAILURE = settings(use_pg_rewind=True, remove_data_directory_on_rewind_failure=True)
-ASK_2 = AskHistory(member="b", conn_url=url("b"), ours=(Timeline(2), 5024))
+ASK_2 = AskHistory(member="b", conn_url=url("b"), ours=(Timeline(2), 5000))
 CASES = [
     case(
         "a twin by its begin is cloned",
@@ -63,9 +63,27 @@ CASES = [
     case("no rewind helps it: it stays down", a_view(CLEAN_2, settings=REWINDS, leader_history=OTHER_WAL), Code.TWIN),
     case("with nothing allowed", a_view(CLEAN_2, leader_history=OTHER_BEGIN), Code.TWIN),
     case("it is no twin", a_view(CLEAN_2, leader_history=SAME), Code.RECOVER_REPLICA, START),
-    case("it runs: stop it", a_view(STANDBY_2, leader_history=OTHER_WAL, memory=CHECK), Code.TWIN_STOP, STOP_FAST),
+    case("it runs: stop it", a_view(STANDBY_2, leader_history=OTHER_BEGIN, memory=CHECK), Code.TWIN_STOP, STOP_FAST),
     case(
-        "it runs: clone", a_view(STANDBY_2, settings=REMOVES, leader_history=OTHER_WAL, memory=CHECK), Code.REINITIALIZE, REINIT
+        "it runs: clone",
+        a_view(STANDBY_2, settings=REMOVES, leader_history=OTHER_BEGIN, memory=CHECK),
+        Code.REINITIALIZE,
+        REINIT,
+    ),
+    case(
+        "by WAL that may be still to come it is not",
+        a_view(STANDBY_2, leader_history=OTHER_WAL, memory=CHECK),
+        Code.FOLLOWER_OK,
+    ),
+    case(
+        "nor is it removed",
+        a_view(STANDBY_2, settings=REMOVES, leader_history=OTHER_WAL, memory=CHECK),
+        Code.FOLLOWER_OK,
+    ),
+    case(
+        "nor if it was a twin before",
+        a_view(STANDBY_2, settings=REMOVES, leader_history=OTHER_WAL, memory=TWIN),
+        Code.FOLLOWER_OK,
     ),
     case(
         "the leader was asked about another timeline of ours: ask again",
@@ -101,9 +119,10 @@ CASES = [
         REWIND,
     ),
     case(
-        "with other WAL it can't",
+        "so can one with other WAL, which was not compared",
         a_view(CLEAN_2, settings=REWINDS, leader_history=replace(OTHER_WAL, timeline=Timeline(3), rows=THIRD)),
-        Code.TWIN,
+        Code.REWIND,
+        REWIND,
     ),
     case(
         "a rewind was found to be needed, and is not enough",

@@ -18,13 +18,14 @@ from patroni.dcs.coordinator import Coordinator, Won
 from patroni.dcs.store import Create, Delete, LockRef, Refusal, Refused, RenewSession, Session
 from patroni.decision import actions as act
 from patroni.decision.actions import Action, JobAction
-from patroni.decision.cluster import Cluster, Leader, Lsn, Timeline, Token, Twin
+from patroni.decision.cluster import Cluster, Leader, Lsn, Token, Twin
 from patroni.decision.lease import Instant, Lease, Proof, lease_left_s
 from patroni.decision.node import Process
 from patroni.decision.request import ReadInstant, Request, Steps, ask
 from patroni.decision.settings import Settings
 from patroni.decision.view import Decision, Memory, View
 from patroni.fence.client import InProcessFence
+from patroni.postgres import request as pg
 from patroni.postgres.request import Files
 from patroni.rest.snapshot import Authority
 from tests.simulation.driver import Driver
@@ -268,7 +269,7 @@ class UnmarkedRewind(Driver):
 class NumbersAlone(Driver):
     """Take equal numbers for equal timelines."""
 
-    def _twin(self, mine: Branch, theirs: Branch, ours: tuple[Timeline, int]) -> Twin:
+    def _twin(self, mine: Branch, theirs: Branch, own: pg.OwnTimeline) -> Twin:
         return Twin.NONE
 
 

@@ -62,6 +62,7 @@ class Driver:
             pg.ReadMonitoring: self._read_monitoring,
             pg.ReadLocalHistory: self._read_local_history,
             pg.ReadLocalTimeline: self._read_local_timeline,
+            pg.ReadOwnTimeline: self._read_own_timeline,
             pg.AskRemoteHistory: self._ask_remote_history,
             pg.Initdb: self._initdb,
             pg.CreateRoles: self._create_roles,
@@ -139,28 +140,39 @@ class Driver:
         self._require_way(sender)
         assert sender.data is not None
         branch = sender.data.branch
-        data, ours = self.postgres.data, request.ours
-        is_comparable = ours is not None and data is not None and not sender.is_in_recovery
+        data, own = self.postgres.data, request.own
+        is_comparable = own is not None and data is not None and not sender.is_in_recovery
         return RemoteHistory(
             is_primary=not sender.is_in_recovery,
             system_id=sender.data.system_id,
             timeline=Timeline(branch.timeline),
             rows=branch.rows(),
-            twin=self._twin(data.branch, branch, ours) if is_comparable and data is not None and ours else Twin.UNKNOWN,
+            twin=self._twin(data.branch, branch, own) if is_comparable and data is not None and own else Twin.UNKNOWN,
         )
 
-    def _twin(self, mine: Branch, theirs: Branch, ours: tuple[Timeline, int]) -> Twin:
+    def _read_own_timeline(self, request: pg.ReadOwnTimeline) -> Acts[pg.OwnTimeline]:
+        """Read what is ours; the WAL, of which only the end is told, while nothing runs: else it may be there in part only."""
+        yield self.postgres.takes_s((0.002, 0.02))
+        data = self.postgres.data
+        if data is None:
+            raise PostgresError("there is no data directory")
+        rows = tuple(row for row in data.branch.rows() if row.timeline < request.timeline)
+        wal = None
+        if self.postgres.process is Process.DOWN:
+            wal = pg.OwnWal(segment="", offset=0, begin_lsn=request.until_lsn, page_bytes=8192, content=b"")
+        return pg.OwnTimeline(timeline=request.timeline, rows=rows, wal=wal)
+
+    def _twin(self, mine: Branch, theirs: Branch, own: pg.OwnTimeline) -> Twin:
         """Compare switch points, and the WAL before our end, as `postgres/twin.py` does."""
-        timeline, until_lsn = ours
         rows = theirs.rows()
-        ended = next((row.lsn for row in rows if row.timeline == timeline), None)
-        if (ended is None and timeline != theirs.timeline) or timeline > mine.timeline:
+        if own.timeline > min(mine.timeline, theirs.timeline):
             return Twin.UNKNOWN
-        before = [[(row.timeline, row.lsn) for row in of if row.timeline < timeline] for of in (mine.rows(), rows)]
+        before = [[(row.timeline, row.lsn) for row in of if row.timeline < own.timeline] for of in (own.rows, rows)]
         if before[0] != before[1]:
             return Twin.BY_BEGIN
-        end = until_lsn if ended is None else min(until_lsn, ended)
-        return Twin.NONE if mine.common_lsn(theirs) >= end else Twin.BY_WAL
+        if own.wal is None or own.timeline != theirs.timeline:
+            return Twin.UNKNOWN
+        return Twin.NONE if mine.common_lsn(theirs) >= min(own.wal.begin_lsn, theirs.end_lsn) else Twin.BY_WAL
 
     def _remote(self, conn_url: str) -> Postgres:
         sender = self.postgres.peers.get(urlsplit(conn_url).hostname or "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -69,6 +70,7 @@ class Lanes:
         self._files = Lane(agent.place)
         self._workers = Lane(agent.place, 4)
         self._peers = Lane(agent.place, 4)
+        self._is_reading_own = False
         self._task: Occupant | None = None  # in the slot
         self._is_cancellable = False
 
@@ -98,7 +100,7 @@ class Lanes:
             case order.AskPeer():
                 self._peers.do(lambda: self._ask_peer(wanted))
             case order.AskLeaderHistory():
-                self._peers.do(lambda: self._ask_history(wanted))
+                self._begin_history(wanted)
             case order.TouchMember():
                 self._workers.do(lambda: self._touch(wanted))
             case _:
@@ -233,7 +235,7 @@ class Lanes:
             timeline = (yield from driver.perform(pg.ReadLocalTimeline(), QUERY_S)) if wanted.asks_timeline else None
             history = None
             if wanted.history_of is not None:
-                history = yield from driver.perform(pg.ReadLocalHistory(wanted.history_of), QUERY_S)
+                history = yield from self.ask_files(pg.ReadLocalHistory(wanted.history_of))
         except FAILURES as failure:
             agent.post(event.MonitoringSeen(monitoring=None, began=began, detail=str(failure)))
             return
@@ -256,10 +258,25 @@ class Lanes:
         peer = yield from rest_model.ask_peer(self.agent, wanted.api_url)
         self.agent.post(event.PeerSeen(name=wanted.name, peer=peer))
 
-    def _ask_history(self, wanted: order.AskLeaderHistory) -> Acts[None]:
+    def _begin_history(self, wanted: order.AskLeaderHistory) -> None:
+        if wanted.ours is None:
+            self._peers.do(lambda: self._ask_history(wanted, None))
+        elif not self._is_reading_own:
+            self._is_reading_own = True
+            request = pg.ReadOwnTimeline(*wanted.ours)
+            self._files.do(lambda: self._read_own(wanted, request))
+
+    def _read_own(self, wanted: order.AskLeaderHistory, request: pg.ReadOwnTimeline) -> Acts[None]:
+        mine = None
+        with suppress(*FAILURES):  # the leader is asked all the same
+            mine = yield from self.agent.site.driver.perform(request, FILES_S)
+        self._is_reading_own = False
+        self._peers.do(lambda: self._ask_history(wanted, mine))
+
+    def _ask_history(self, wanted: order.AskLeaderHistory, mine: pg.OwnTimeline | None) -> Acts[None]:
         agent = self.agent
         try:
-            said = yield from agent.site.driver.perform(pg.AskRemoteHistory(wanted.conn_url, wanted.ours), HISTORY_S)
+            said = yield from agent.site.driver.perform(pg.AskRemoteHistory(wanted.conn_url, mine), HISTORY_S)
         except FAILURES:
             seen = event.HistorySeen(history=LeaderHistory(member=wanted.member, age_s=0.0, is_primary=False))
         else:
